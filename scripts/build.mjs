@@ -1,0 +1,26 @@
+// Compiles src/ to dist/. The new build takes the old one's place only when it is complete, so a
+// failed build leaves what was there, and nothing of a deleted source stays behind.
+import { spawnSync } from "node:child_process";
+import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
+import { hashBuildInputs, root, stampName } from "./build-inputs.mjs";
+
+const dist = join(root, "dist");
+const fresh = join(root, `dist.${process.pid}`);
+const old = join(root, `dist.old-${process.pid}`);
+
+const inputs = hashBuildInputs();
+const compiler = join(root, "node_modules/typescript/bin/tsc");
+const { status } = spawnSync(
+  process.execPath,
+  [compiler, "-p", "tsconfig.build.json", "--outDir", fresh],
+  { cwd: root, stdio: "inherit" },
+);
+if (status === 0) {
+  writeFileSync(join(fresh, stampName), inputs);
+  if (existsSync(dist)) renameSync(dist, old);
+  renameSync(fresh, dist);
+}
+rmSync(fresh, { recursive: true, force: true });
+rmSync(old, { recursive: true, force: true });
+process.exitCode = status ?? 1;

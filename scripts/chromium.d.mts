@@ -1,0 +1,2 @@
+export function findChromium(): string | undefined;
+export function provideChromium(): Promise<{ path: string } | { reason: string }>;
