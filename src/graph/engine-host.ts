@@ -1,0 +1,179 @@
+/**
+ * The side of an engine that holds ONNX Runtime: in Node within a worker thread, in a browser on the
+ * page. Both speak to it through `EngineHost`, with plain values that can be copied between threads.
+ */
+import type { InferenceSession, Tensor as OrtTensor, TypedTensor } from "onnxruntime-common";
+import { ProviderUnavailableError, SessionClosedError } from "../errors.js";
+import { type DType, elementCount, type TensorData } from "../tensor-data.js";
+import { type CopyLayout, type Feed, isResident, type Provider, type Resident } from "./engine.js";
+
+/** What we need of `onnxruntime-node` or `onnxruntime-web`. */
+export type OnnxRuntime = {
+  readonly InferenceSession: {
+    create(model: Uint8Array, options: InferenceSession.SessionOptions): Promise<InferenceSession>;
+  };
+  readonly Tensor: new (
+    type: OrtTensor.Type,
+    data: OrtTensor.DataType,
+    dims: readonly number[],
+  ) => OrtTensor;
+};
+
+export type OpenRequest = {
+  readonly model: Uint8Array;
+  readonly provider: Provider;
+  readonly threads: number;
+  /** Whether parameters lie in files that the runtime maps into memory. */
+  readonly mapsFiles: boolean;
+  /** Contents of external files that were given as bytes. */
+  readonly files: readonly { readonly path: string; readonly data: Uint8Array }[];
+};
+
+export type RunRequest = {
+  readonly sessionId: number;
+  readonly feeds: Readonly<Record<string, Feed>>;
+  readonly fetch: readonly string[];
+  readonly into: Readonly<Record<string, Resident>>;
+};
+
+type ResidentArray = Exclude<TensorData["data"], BigInt64Array> | BigInt64Array;
+
+const arrayTypes = {
+  float32: Float32Array,
+  float16: Uint16Array,
+  bfloat16: Uint16Array,
+  int64: BigInt64Array,
+  int32: Int32Array,
+  uint8: Uint8Array,
+  bool: Uint8Array,
+} as const;
+
+const fromOrt = (tensor: OrtTensor): TensorData => {
+  const { type, dims, data } = tensor as TypedTensor<"float32">;
+  // Copied: the runtime owns (and may reuse) the memory behind an output.
+  return { dtype: type as DType, shape: [...dims], data: data.slice() } as TensorData;
+};
+
+/** What ONNX Runtime is told for each provider; `session` keys are its own configuration keys. */
+const sessionOptions = (request: OpenRequest): InferenceSession.SessionOptions => {
+  const { provider, threads, mapsFiles, files } = request;
+  const session: Record<string, string> = {};
+  // Mapped weights are used where they lie. Packing would copy them all into resident memory.
+  if (mapsFiles) session.disable_prepacking = "1";
+  const extra: Record<string, unknown> = { session };
+  if (mapsFiles) session.model_external_initializers_file_folder_path = "/";
+  return {
+    executionProviders: [provider],
+    graphOptimizationLevel: "all",
+    intraOpNumThreads: threads,
+    interOpNumThreads: 1,
+    logSeverityLevel: 3,
+    extra,
+    ...(files.length > 0 && { externalData: files }),
+  };
+};
+
+export class EngineHost {
+  private readonly sessions = new Map<number, InferenceSession>();
+  private readonly memory = new Map<number, { dtype: DType; data: ResidentArray }>();
+  private nextId = 1;
+
+  constructor(private readonly runtime: OnnxRuntime) {}
+
+  /** Makes a model ready; returns its id. */
+  async open(request: OpenRequest): Promise<number> {
+    let session: InferenceSession;
+    try {
+      session = await this.runtime.InferenceSession.create(request.model, sessionOptions(request));
+    } catch (cause) {
+      const reason = cause instanceof Error ? cause.message : String(cause);
+      if (/backend not found|no available backend|not.*(supported|available)|EP.*(not|fail)|adapter|cuda/i.test(reason)) {
+        throw new ProviderUnavailableError(
+          `open: provider "${request.provider}" cannot be used here (${reason}); choose another provider`,
+          { cause },
+        );
+      }
+      throw cause;
+    }
+    const id = this.nextId++;
+    this.sessions.set(id, session);
+    return id;
+  }
+
+  async run({ sessionId, feeds, fetch, into }: RunRequest): Promise<Record<string, TensorData>> {
+    const session = this.session(sessionId);
+    const inputs: Record<string, OrtTensor> = {};
+    const residents = new Map<string, OrtTensor>();
+    const tensorOf = (resident: Resident): OrtTensor => {
+      const key = `${resident.residentId} ${resident.elementOffset} ${resident.shape}`;
+      const known = residents.get(key);
+      if (known !== undefined) return known;
+      const tensor = this.toOrt({ ...resident, data: this.view(resident) } as TensorData);
+      residents.set(key, tensor);
+      return tensor;
+    };
+    for (const [name, feed] of Object.entries(feeds)) {
+      inputs[name] = isResident(feed) ? tensorOf(feed) : this.toOrt(feed);
+    }
+    const wanted: Record<string, OrtTensor | null> = {};
+    for (const name of fetch) wanted[name] = null;
+    for (const [name, resident] of Object.entries(into)) wanted[name] = tensorOf(resident);
+    const results = await session.run(inputs, wanted);
+    return Object.fromEntries(fetch.map((name) => [name, fromOrt(results[name])]));
+  }
+
+  async close(sessionId: number): Promise<void> {
+    const session = this.session(sessionId);
+    this.sessions.delete(sessionId);
+    await session.release();
+  }
+
+  allocate(dtype: DType, shape: readonly number[]): Resident {
+    const residentId = this.nextId++;
+    this.memory.set(residentId, { dtype, data: new arrayTypes[dtype](elementCount(shape)) });
+    return { residentId, dtype, shape: [...shape], elementOffset: 0 };
+  }
+
+  copy(from: Resident, to: Resident, layout: CopyLayout): void {
+    const source = this.view(from);
+    const target = this.view(to);
+    for (let block = 0; block < layout.numBlocks; block += 1) {
+      const start = block * layout.fromStride;
+      const part = source.subarray(start, start + layout.blockElements);
+      (target as Float32Array).set(part as Float32Array, block * layout.toStride);
+    }
+  }
+
+  read(resident: Resident): TensorData {
+    const { dtype, shape } = resident;
+    return { dtype, shape, data: this.view(resident).slice() } as TensorData;
+  }
+
+  release(resident: Resident): void {
+    this.memory.delete(resident.residentId);
+  }
+
+  async closeAll(): Promise<void> {
+    for (const session of this.sessions.values()) await session.release();
+    this.sessions.clear();
+    this.memory.clear();
+  }
+
+  private view({ residentId, elementOffset, shape }: Resident): ResidentArray {
+    const held = this.memory.get(residentId);
+    if (held === undefined) {
+      throw new SessionClosedError(`run: memory ${residentId} was released; allocate it again`);
+    }
+    return held.data.subarray(elementOffset, elementOffset + elementCount(shape));
+  }
+
+  private session(id: number): InferenceSession {
+    const session = this.sessions.get(id);
+    if (session === undefined) throw new SessionClosedError("run: the session is closed; open a new one");
+    return session;
+  }
+
+  private toOrt({ dtype, data, shape }: TensorData): OrtTensor {
+    return new this.runtime.Tensor(dtype as OrtTensor.Type, data as OrtTensor.DataType, shape);
+  }
+}

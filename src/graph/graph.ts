@@ -1,0 +1,59 @@
+import { GraphError } from "../errors.js";
+import { formatShape, sameShape } from "./shape.js";
+import type { Operation, Tensor } from "./tensor.js";
+
+/**
+ * A closed graph: the outputs asked for and everything they need. Inputs and parameters are found by
+ * walking back from the outputs; operations stand in an order in which they can be computed.
+ */
+export type Graph = {
+  readonly name: string;
+  readonly outputs: ReadonlyMap<string, Tensor>;
+  readonly inputs: ReadonlyMap<string, Tensor>;
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  readonly operations: readonly Operation[];
+};
+
+/** Two tensors may share a source name only if they are declared the same. */
+const register = (table: Map<string, Tensor>, name: string, tensor: Tensor, what: string): void => {
+  const known = table.get(name);
+  if (known === undefined) {
+    table.set(name, tensor);
+  } else if (known.dtype !== tensor.dtype || !sameShape(known.shape, tensor.shape)) {
+    throw new GraphError(
+      `createGraph: ${what} "${name}" is declared twice, as ${known.dtype}${formatShape(known.shape)} ` +
+        `and ${tensor.dtype}${formatShape(tensor.shape)}; give one of them another name`,
+    );
+  }
+};
+
+/** Closes a graph over `outputs` (name → tensor). */
+export const createGraph = (name: string, outputs: Readonly<Record<string, Tensor>>): Graph => {
+  const inputs = new Map<string, Tensor>();
+  const parameters = new Map<string, Tensor>();
+  const operations: Operation[] = [];
+  const visited = new Set<Operation>();
+
+  // An explicit stack: deep models would overflow the call stack.
+  const visit = (root: Tensor): void => {
+    const stack: { tensor: Tensor; expanded: boolean }[] = [{ tensor: root, expanded: false }];
+    for (let frame = stack.pop(); frame !== undefined; frame = stack.pop()) {
+      const { source } = frame.tensor;
+      if (source.kind === "input") register(inputs, source.name, frame.tensor, "input");
+      if (source.kind === "parameter") register(parameters, source.name, frame.tensor, "parameter");
+      if (source.kind !== "operation") continue;
+      const { operation } = source;
+      if (frame.expanded) {
+        if (!visited.has(operation)) {
+          visited.add(operation);
+          operations.push(operation);
+        }
+      } else if (!visited.has(operation)) {
+        stack.push({ tensor: frame.tensor, expanded: true });
+        for (const tensor of [...operation.inputs].reverse()) stack.push({ tensor, expanded: false });
+      }
+    }
+  };
+  for (const tensor of Object.values(outputs)) visit(tensor);
+  return { name, outputs: new Map(Object.entries(outputs)), inputs, parameters, operations };
+};

@@ -1,0 +1,9 @@
+/** The engine: symbolic tensors, operators, ONNX writing and sessions (DESIGN in ARCHITECTURE.md). */
+export * from "./engine.js";
+export { createGraph, type Graph } from "./graph.js";
+export * from "./initializers.js";
+export { inMemoryParameters, lowerGraph, type ParameterSource, type StoredParameter } from "./onnx/lower-graph.js";
+export type { ExternalLocation } from "./onnx/onnx-messages.js";
+export * from "./operators/index.js";
+export * from "./shape.js";
+export { constant, input, Tensor } from "./tensor.js";

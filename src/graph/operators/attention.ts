@@ -1,0 +1,218 @@
+import { ShapeError } from "../../errors.js";
+import { onnxDataType } from "../onnx/onnx-messages.js";
+import { apply, type Lowering, type Operator } from "../operator.js";
+import { type Dim, divideDims, formatShape, multiplyDims, sameDim, type Shape } from "../shape.js";
+import type { Tensor } from "../tensor.js";
+
+type AttentionAttributes = {
+  readonly numHeads: number;
+  /** Fewer than `numHeads` for grouped queries: consecutive query heads share one key-value head. */
+  readonly numKeyValueHeads: number;
+  /** Factor of the scores; 1/sqrt(E) as a rule. */
+  readonly scale: number;
+  /** Query t sees keys up to its own place. */
+  readonly causal: boolean;
+};
+
+/** Width of one head, [.., heads·E] → E. */
+const headWidth = (where: string, tensor: Tensor, numHeads: number): Dim => {
+  const width = divideDims(tensor.shape[2] ?? 0, numHeads);
+  if (tensor.rank !== 3 || width === undefined) {
+    throw new ShapeError(
+      `${where}: needs [B, T, heads * E] with ${numHeads} heads, got ${formatShape(tensor.shape)}`,
+    );
+  }
+  return width;
+};
+
+const checkHeads = (
+  where: string,
+  [query, key, value]: readonly Tensor[],
+  { numHeads, numKeyValueHeads }: AttentionAttributes,
+): void => {
+  const width = headWidth(where, query, numHeads);
+  const keyWidth = headWidth(where, key, numKeyValueHeads);
+  headWidth(where, value, numKeyValueHeads);
+  if (!sameDim(width, keyWidth) || numHeads % numKeyValueHeads !== 0) {
+    throw new ShapeError(
+      `${where}: ${numHeads} query heads need ${numKeyValueHeads} key-value heads of the same width, got ${formatShape(query.shape)} and ${formatShape(key.shape)}`,
+    );
+  }
+  if (!sameDim(key.shape[1], value.shape[1])) {
+    throw new ShapeError(
+      `${where}: keys and values must be equally many, got ${formatShape(key.shape)} and ${formatShape(value.shape)}`,
+    );
+  }
+};
+
+/** The last int32 inputs of GroupQueryAttention when there is no cache: last index and length. */
+const lengthsWithoutCache = (lowering: Lowering, batch: Dim, length: Dim): [string, string] => {
+  const total = lowering.emit("Cast", [lowering.sides([length])], {
+    attributes: { to: { int: onnxDataType.int32 } },
+  });
+  const last = lowering.emit("Cast", [
+    lowering.emit("Sub", [lowering.sides([length]), lowering.ints([1])]),
+  ], { attributes: { to: { int: onnxDataType.int32 } } });
+  return [lowering.emit("Expand", [last, lowering.sides([batch])]), total];
+};
+
+const attentionOperator: Operator<AttentionAttributes> = {
+  name: "attention",
+  shape: (inputs, attributes) => {
+    checkHeads("attention", inputs, attributes);
+    const [query, key, , bias] = inputs;
+    if (attributes.causal && !sameDim(query.shape[1], key.shape[1])) {
+      throw new ShapeError(
+        `attention: causal needs as many keys as queries, got ${formatShape(key.shape)} and ${formatShape(query.shape)}`,
+      );
+    }
+    if (bias !== undefined) {
+      const fits =
+        bias.rank === 4 &&
+        sameDim(bias.shape[2], query.shape[1]) &&
+        sameDim(bias.shape[3], key.shape[1]);
+      if (!fits) {
+        throw new ShapeError(
+          `attention: bias must be [B or 1, H or 1, T, S], got ${formatShape(bias.shape)}`,
+        );
+      }
+    }
+    return [{ dtype: query.dtype, shape: query.shape }];
+  },
+  lower: (lowering, outputs, { inputs, attributes }) => {
+    const [query, key, value, bias] = inputs;
+    const { numHeads, numKeyValueHeads, scale, causal } = attributes;
+    const projected = [query, key, value].map(lowering.name);
+    const biasName = bias === undefined ? "" : lowering.name(bias);
+    if (!causal && numHeads === numKeyValueHeads) {
+      lowering.emit("MultiHeadAttention", [...projected, "", "", biasName], {
+        outputs,
+        domain: "com.microsoft",
+        attributes: { num_heads: { int: numHeads }, scale: { float: scale } },
+      });
+      return;
+    }
+    const [last, total] = lengthsWithoutCache(lowering, query.shape[0], key.shape[1]);
+    lowering.emit(
+      "GroupQueryAttention",
+      [...projected, "", "", last, total, "", "", "", biasName],
+      {
+        outputs: [outputs[0], `${outputs[0]}.key`, `${outputs[0]}.value`],
+        domain: "com.microsoft",
+        attributes: {
+          num_heads: { int: numHeads },
+          kv_num_heads: { int: numKeyValueHeads },
+          scale: { float: scale },
+        },
+      },
+    );
+  },
+  cost: ({ inputs: [query, key] }) => ({
+    attention: multiplyDims(2, ...query.shape, key.shape[1]),
+  }),
+};
+
+/**
+ * Multi-head attention, `softmax(scale · Q Kᵀ + bias) V` per head (Vaswani et al. 2017, section 3.2;
+ * grouped queries: Ainslie et al. 2023).
+ * query [B, T, H·E], key and value [B, S, K·E], bias [B or 1, H or 1, T, S] → [B, T, H·E].
+ */
+export const attention = (
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  attributes: AttentionAttributes,
+  bias?: Tensor,
+): Tensor => {
+  if (!attributes.causal && attributes.numHeads !== attributes.numKeyValueHeads) {
+    throw new ShapeError(
+      `attention: grouped queries need a causal mask here, got ${attributes.numHeads} and ${attributes.numKeyValueHeads} heads; repeat the key-value heads`,
+    );
+  }
+  const inputs = bias === undefined ? [query, key, value] : [query, key, value, bias];
+  return apply(attentionOperator, inputs, attributes)[0];
+};
+
+/** A key-value cache as symbolic tensors. */
+export type CacheTensors = {
+  /** [B, K, S, E] each; S is the capacity. */
+  readonly key: Tensor;
+  readonly value: Tensor;
+};
+
+type CachedAttentionAttributes = Omit<AttentionAttributes, "causal">;
+
+const cachedAttentionOperator: Operator<CachedAttentionAttributes> = {
+  name: "cached-attention",
+  shape: (inputs, attributes) => {
+    checkHeads("cachedAttention", inputs, { ...attributes, causal: true });
+    const [query, , , pastKey, pastValue] = inputs;
+    const width = headWidth("cachedAttention", query, attributes.numHeads);
+    for (const cache of [pastKey, pastValue]) {
+      const [batch, heads, , cacheWidth] = cache.shape;
+      const fits =
+        cache.rank === 4 &&
+        sameDim(batch, query.shape[0]) &&
+        sameDim(heads, attributes.numKeyValueHeads) &&
+        sameDim(cacheWidth, width);
+      if (!fits) {
+        throw new ShapeError(
+          `cachedAttention: a cache must be [B, ${attributes.numKeyValueHeads}, S, ${width}], got ${formatShape(cache.shape)}`,
+        );
+      }
+    }
+    return [
+      { dtype: query.dtype, shape: query.shape },
+      { dtype: pastKey.dtype, shape: pastKey.shape },
+      { dtype: pastValue.dtype, shape: pastValue.shape },
+    ];
+  },
+  lower: (lowering, outputs, { inputs, attributes }) => {
+    lowering.emit("GroupQueryAttention", inputs.map(lowering.name), {
+      outputs,
+      domain: "com.microsoft",
+      attributes: {
+        num_heads: { int: attributes.numHeads },
+        kv_num_heads: { int: attributes.numKeyValueHeads },
+        scale: { float: attributes.scale },
+      },
+    });
+  },
+  // Priced at full capacity; cost reports bind S to the length that is really attended to.
+  cost: ({ inputs: [query, , , pastKey] }) => ({
+    attention: multiplyDims(2, ...query.shape, pastKey.shape[2]),
+  }),
+};
+
+/** Shape of a cache, for declaring inputs: [B, K, S, E]. */
+export const cacheShape = (
+  batch: Dim,
+  numKeyValueHeads: number,
+  capacity: Dim,
+  width: number,
+): Shape => [batch, numKeyValueHeads, capacity, width];
+
+/**
+ * Causal attention over what a cache holds plus the new tokens, which are appended to it. When the
+ * same memory is fed as the old and fetched as the new cache, it is updated in place.
+ *
+ * query [B, T, H·E], key and value [B, T, K·E], caches [B, K, S, E];
+ * lastIndex [B] int32: place of the last valid token of each sample after this call;
+ * totalLength [1] int32: the largest of them plus one. With T > 1 and a cache that is not empty, B
+ * must be 1 (ONNX Runtime's rule).
+ */
+export const cachedAttention = (
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  cache: CacheTensors,
+  { lastIndex, totalLength }: { readonly lastIndex: Tensor; readonly totalLength: Tensor },
+  attributes: CachedAttentionAttributes,
+): { readonly output: Tensor; readonly cache: CacheTensors } => {
+  const [output, presentKey, presentValue] = apply(
+    cachedAttentionOperator,
+    [query, key, value, cache.key, cache.value, lastIndex, totalLength],
+    attributes,
+  );
+  return { output, cache: { key: presentKey, value: presentValue } };
+};

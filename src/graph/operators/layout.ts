@@ -1,0 +1,215 @@
+import { ShapeError } from "../../errors.js";
+import { onnxDataType } from "../onnx/onnx-messages.js";
+import { apply, type Operator } from "../operator.js";
+import {
+  addDims,
+  broadcastShapes,
+  type Dim,
+  dim,
+  type DimLike,
+  divideDims,
+  formatShape,
+  productOfDims,
+  resolveAxis,
+  sameDim,
+  sameShape,
+  type Shape,
+  subtractDims,
+} from "../shape.js";
+import type { Tensor } from "../tensor.js";
+
+const free = (): Record<string, never> => ({});
+
+const reshapeOperator: Operator<{ readonly shape: Shape }> = {
+  name: "reshape",
+  shape: ([x], { shape }) => {
+    if (!sameDim(productOfDims(x.shape), productOfDims(shape))) {
+      throw new ShapeError(
+        `reshape: element counts must agree, got ${formatShape(x.shape)} to ${formatShape(shape)}`,
+      );
+    }
+    return [{ dtype: x.dtype, shape }];
+  },
+  lower: (lowering, outputs, { inputs: [x], attributes: { shape } }) => {
+    // One named side can be left to ONNX, which spares computing it.
+    const named = shape.filter((side) => typeof side !== "number");
+    const target =
+      named.length === 1 ? shape.map((side) => (typeof side === "number" ? side : -1)) : shape;
+    lowering.emit("Reshape", [lowering.name(x), lowering.sides(target)], { outputs });
+  },
+  cost: free,
+};
+
+/**
+ * The same elements under another shape. One side may be -1: whatever is left over, which must be
+ * exact for every value of the named sides.
+ */
+export const reshape = (x: Tensor, shape: readonly DimLike[]): Tensor => {
+  const wanted = shape.map(dim);
+  const open = wanted.indexOf(-1);
+  if (open >= 0) {
+    const others = productOfDims(wanted.filter((_, axis) => axis !== open));
+    const rest = divideDims(productOfDims(x.shape), others);
+    if (rest === undefined) {
+      throw new ShapeError(
+        `reshape: ${formatShape(x.shape)} does not divide into ${formatShape(wanted)}; give the side as an expression`,
+      );
+    }
+    wanted[open] = rest;
+  }
+  return sameShape(x.shape, wanted) ? x : apply(reshapeOperator, [x], { shape: wanted })[0];
+};
+
+const transposeOperator: Operator<{ readonly permutation: readonly number[] }> = {
+  name: "transpose",
+  shape: ([x], { permutation }) => {
+    const sorted = [...permutation].sort((a, b) => a - b);
+    if (sorted.length !== x.rank || sorted.some((axis, index) => axis !== index)) {
+      throw new ShapeError(
+        `transpose: needs a permutation of ${x.rank} axes, got [${permutation}]`,
+      );
+    }
+    return [{ dtype: x.dtype, shape: permutation.map((axis) => x.shape[axis]) }];
+  },
+  lower: (lowering, outputs, { inputs: [x], attributes: { permutation } }) => {
+    lowering.emit("Transpose", [lowering.name(x)], {
+      outputs,
+      attributes: { perm: { ints: permutation } },
+    });
+  },
+  cost: free,
+};
+
+/** Axes in another order: side i of the result is side `permutation[i]` of `x`. */
+export const transpose = (x: Tensor, permutation: readonly number[]): Tensor =>
+  apply(transposeOperator, [x], { permutation })[0];
+
+const concatOperator: Operator<{ readonly axis: number }> = {
+  name: "concat",
+  shape: (inputs, { axis }) => {
+    const [first, ...rest] = inputs;
+    for (const other of rest) {
+      const fits =
+        other.dtype === first.dtype &&
+        other.rank === first.rank &&
+        other.shape.every((side, index) => index === axis || sameDim(side, first.shape[index]));
+      if (!fits) {
+        throw new ShapeError(
+          `concat: all sides but axis ${axis} must agree, got ${first.dtype}${formatShape(first.shape)} and ${other.dtype}${formatShape(other.shape)}`,
+        );
+      }
+    }
+    const joined = addDims(...inputs.map((tensor) => tensor.shape[axis]));
+    return [
+      {
+        dtype: first.dtype,
+        shape: first.shape.map((side, index) => (index === axis ? joined : side)),
+      },
+    ];
+  },
+  lower: (lowering, outputs, { inputs, attributes: { axis } }) => {
+    lowering.emit("Concat", inputs.map(lowering.name), {
+      outputs,
+      attributes: { axis: { int: axis } },
+    });
+  },
+  cost: free,
+};
+
+/** Tensors joined along `axis`, in order. */
+export const concat = (tensors: readonly Tensor[], axis: number): Tensor => {
+  const [first] = tensors;
+  if (first === undefined) throw new ShapeError("concat: needs at least one tensor, got none");
+  if (tensors.length === 1) return first;
+  return apply(concatOperator, tensors, { axis: resolveAxis("concat", axis, first.rank) })[0];
+};
+
+type SliceAttributes = { readonly axis: number; readonly start: Dim; readonly end: Dim };
+
+const sliceOperator: Operator<SliceAttributes> = {
+  name: "slice",
+  shape: ([x], { axis, start, end }) => {
+    const size = subtractDims(end, start);
+    const limit = x.shape[axis];
+    const outside =
+      typeof size === "number" && typeof limit === "number" && typeof end === "number"
+        ? size < 0 || end > limit
+        : false;
+    if (outside) {
+      throw new ShapeError(
+        `slice: ${start}..${end} must lie within side ${axis} of ${formatShape(x.shape)}`,
+      );
+    }
+    return [
+      { dtype: x.dtype, shape: x.shape.map((side, index) => (index === axis ? size : side)) },
+    ];
+  },
+  lower: (lowering, outputs, { inputs: [x], attributes: { axis, start, end } }) => {
+    lowering.emit(
+      "Slice",
+      [lowering.name(x), lowering.sides([start]), lowering.sides([end]), lowering.ints([axis])],
+      { outputs },
+    );
+  },
+  cost: free,
+};
+
+/** Elements `start` (inclusive) to `end` (exclusive) of one axis. */
+export const slice = (x: Tensor, axis: number, start: DimLike, end: DimLike): Tensor =>
+  apply(sliceOperator, [x], {
+    axis: resolveAxis("slice", axis, x.rank),
+    start: dim(start),
+    end: dim(end),
+  })[0];
+
+const broadcastOperator: Operator<{ readonly shape: Shape }> = {
+  name: "broadcast",
+  shape: ([x], { shape }) => {
+    if (!sameShape(broadcastShapes("broadcast", x.shape, shape), shape)) {
+      throw new ShapeError(
+        `broadcast: ${formatShape(x.shape)} does not spread over ${formatShape(shape)}`,
+      );
+    }
+    return [{ dtype: x.dtype, shape }];
+  },
+  lower: (lowering, outputs, { inputs: [x], attributes: { shape } }) => {
+    lowering.emit("Expand", [lowering.name(x), lowering.sides(shape)], { outputs });
+  },
+  cost: free,
+};
+
+/** `x` repeated along its sides of 1 (and new leading ones) to fill `shape`. */
+export const broadcast = (x: Tensor, shape: readonly DimLike[]): Tensor => {
+  const wanted = shape.map(dim);
+  return sameShape(x.shape, wanted) ? x : apply(broadcastOperator, [x], { shape: wanted })[0];
+};
+
+const gatherRowsOperator: Operator = {
+  name: "gather-rows",
+  shape: ([table, indices]) => {
+    if (table.rank !== 2 || indices.dtype !== "int64") {
+      throw new ShapeError(
+        `gatherRows: needs a table [rows, D] and int64 indices, got ${formatShape(table.shape)} and ${indices.dtype}`,
+      );
+    }
+    return [{ dtype: table.dtype, shape: [...indices.shape, table.shape[1]] }];
+  },
+  // A half-precision table is widened after the look-up: rows, not the table.
+  lower: (lowering, outputs, { inputs: [table, indices] }) => {
+    const { name, dtype } = lowering.stored(table);
+    if (dtype === table.dtype) {
+      lowering.emit("Gather", [name, lowering.name(indices)], { outputs });
+      return;
+    }
+    const rows = lowering.emit("Gather", [name, lowering.name(indices)]);
+    lowering.emit("Cast", [rows], {
+      outputs,
+      attributes: { to: { int: onnxDataType[table.dtype] } },
+    });
+  },
+  cost: free,
+};
+
+/** Rows of a table by index: table [rows, D], indices [...] (int64) → [..., D]. */
+export const gatherRows = (table: Tensor, indices: Tensor): Tensor =>
+  apply(gatherRowsOperator, [table, indices], {})[0];

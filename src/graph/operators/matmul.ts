@@ -1,0 +1,107 @@
+import { ShapeError } from "../../errors.js";
+import { apply, type Operator } from "../operator.js";
+import {
+  broadcastShapes,
+  type Dim,
+  formatShape,
+  multiplyDims,
+  productOfDims,
+  sameDim,
+  type Shape,
+} from "../shape.js";
+import type { Tensor } from "../tensor.js";
+
+type MatmulAttributes = {
+  readonly transposeA: boolean;
+  readonly transposeB: boolean;
+  readonly alpha: number;
+};
+
+/** Rows and columns of a matrix after the optional transposition. */
+const sidesOf = (shape: Shape, transposed: boolean): [Dim, Dim] => {
+  const [rows, columns] = [shape[shape.length - 2], shape[shape.length - 1]];
+  return transposed ? [columns, rows] : [rows, columns];
+};
+
+const matmulOperator: Operator<MatmulAttributes> = {
+  name: "matmul",
+  shape: ([a, b], { transposeA, transposeB }) => {
+    if (a.rank < 2 || b.rank < 2) {
+      throw new ShapeError(
+        `matmul: both sides need rank 2 or more, got ${formatShape(a.shape)} and ${formatShape(b.shape)}`,
+      );
+    }
+    const [rows, inner] = sidesOf(a.shape, transposeA);
+    const [otherInner, columns] = sidesOf(b.shape, transposeB);
+    if (!sameDim(inner, otherInner)) {
+      throw new ShapeError(
+        `matmul: inner sides must be equal, got ${formatShape(a.shape)} and ${formatShape(b.shape)}` +
+          ` (transposed: ${transposeA}, ${transposeB})`,
+      );
+    }
+    const batch = broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2));
+    return [{ dtype: a.dtype, shape: [...batch, rows, columns] }];
+  },
+  lower: (lowering, outputs, { inputs, attributes: { transposeA, transposeB, alpha } }) => {
+    lowering.emit("FusedMatMul", inputs.map(lowering.name), {
+      outputs,
+      domain: "com.microsoft",
+      attributes: {
+        transA: { int: transposeA ? 1 : 0 },
+        transB: { int: transposeB ? 1 : 0 },
+        alpha: { float: alpha },
+      },
+    });
+  },
+  cost: ({ inputs: [a], outputs: [result], attributes: { transposeA } }) => ({
+    attention: multiplyDims(productOfDims(result.shape), sidesOf(a.shape, transposeA)[1]),
+  }),
+};
+
+/** Batched product of activations, `alpha · op(a) op(b)`; leading sides broadcast. */
+export const matmul = (
+  a: Tensor,
+  b: Tensor,
+  { transposeA = false, transposeB = false, alpha = 1 }: Partial<MatmulAttributes> = {},
+): Tensor => apply(matmulOperator, [a, b], { transposeA, transposeB, alpha })[0];
+
+const linearOperator: Operator = {
+  name: "linear",
+  shape: ([x, weight, bias]) => {
+    const [outSide, inSide] = weight.shape;
+    if (weight.rank !== 2 || x.rank < 2 || !sameDim(x.shape[x.rank - 1], inSide)) {
+      throw new ShapeError(
+        `linear: needs [..., in] and a weight [out, in], got ${formatShape(x.shape)} and ${formatShape(weight.shape)}`,
+      );
+    }
+    if (bias !== undefined && !(bias.rank === 1 && sameDim(bias.shape[0], outSide))) {
+      throw new ShapeError(
+        `linear: bias must be [${outSide}], got ${formatShape(bias.shape)}`,
+      );
+    }
+    return [{ dtype: x.dtype, shape: [...x.shape.slice(0, -1), outSide] }];
+  },
+  // Gemm takes the weight as checkpoints store it, [out, in], straight from a mapped file.
+  lower: (lowering, outputs, { inputs: [x, ...rest], outputs: [result] }) => {
+    const attributes = { transB: { int: 1 } };
+    const weights = rest.map(lowering.name);
+    if (x.rank === 2) {
+      lowering.emit("Gemm", [lowering.name(x), ...weights], { outputs, attributes });
+      return;
+    }
+    const inSide = x.shape[x.rank - 1];
+    const rows = lowering.emit("Reshape", [
+      lowering.name(x),
+      lowering.sides([-1, inSide]),
+    ]);
+    const product = lowering.emit("Gemm", [rows, ...weights], { attributes });
+    lowering.emit("Reshape", [product, lowering.sides(result.shape)], { outputs });
+  },
+  cost: ({ inputs: [x, weight] }) => ({
+    linear: multiplyDims(productOfDims(x.shape), weight.shape[0]),
+  }),
+};
+
+/** A linear layer: `x Wᵀ + b`, x [..., in], weight [out, in], bias [out] → [..., out]. */
+export const linear = (x: Tensor, weight: Tensor, bias?: Tensor): Tensor =>
+  apply(linearOperator, bias === undefined ? [x, weight] : [x, weight, bias], {})[0];

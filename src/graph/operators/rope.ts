@@ -1,0 +1,54 @@
+import { ShapeError } from "../../errors.js";
+import { float32 } from "../../tensor-data.js";
+import { apply, type Operator } from "../operator.js";
+import { formatShape, productOfDims, sameShape } from "../shape.js";
+import { constant, type Tensor } from "../tensor.js";
+
+const ropeOperator: Operator<{ readonly numHeads: number }> = {
+  name: "rope",
+  shape: ([x, positions]) => {
+    if (x.rank !== 3 || positions.dtype !== "int64" || !sameShape(positions.shape, x.shape.slice(0, 2))) {
+      throw new ShapeError(
+        `rope: needs [B, T, heads * E] and int64 positions [B, T], got ${formatShape(x.shape)} and ${positions.dtype}${formatShape(positions.shape)}`,
+      );
+    }
+    return [{ dtype: x.dtype, shape: x.shape }];
+  },
+  lower: (lowering, outputs, { inputs, attributes: { numHeads } }) => {
+    lowering.emit("RotaryEmbedding", inputs.map(lowering.name), {
+      outputs,
+      domain: "com.microsoft",
+      attributes: { num_heads: { int: numHeads } },
+    });
+  },
+  cost: ({ inputs: [x] }) => ({ elementwise: productOfDims(x.shape) }),
+};
+
+/** Cosines and sines of every place, [places, E/2] each. */
+export type RopeTables = { readonly cosines: Tensor; readonly sines: Tensor };
+
+/**
+ * The tables of rotary embeddings for places 0 .. numPositions-1, from the inverse frequencies
+ * [E/2]. Computed in double precision: float32 angles would be off by 1e-4 at a few thousand.
+ */
+export const ropeTables = (inverseFrequencies: ArrayLike<number>, numPositions: number): RopeTables => {
+  const half = inverseFrequencies.length;
+  const cosines = new Float32Array(numPositions * half);
+  const sines = new Float32Array(numPositions * half);
+  for (let position = 0; position < numPositions; position += 1) {
+    for (let index = 0; index < half; index += 1) {
+      const angle = position * inverseFrequencies[index];
+      cosines[position * half + index] = Math.cos(angle);
+      sines[position * half + index] = Math.sin(angle);
+    }
+  }
+  const shape = [numPositions, half];
+  return { cosines: constant(float32(shape, cosines)), sines: constant(float32(shape, sines)) };
+};
+
+/**
+ * Rotary position embedding of every head (Su et al. 2021), in the rotate-half layout of LLaMA:
+ * element i of a head is turned with element i + E/2. x [B, T, heads·E], positions [B, T] (int64).
+ */
+export const rope = (x: Tensor, positions: Tensor, tables: RopeTables, numHeads: number): Tensor =>
+  apply(ropeOperator, [x, positions, tables.cosines, tables.sines], { numHeads })[0];

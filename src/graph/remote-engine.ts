@@ -1,0 +1,112 @@
+import { GraphError } from "../errors.js";
+import type { TensorData } from "../tensor-data.js";
+import {
+  bindFeeds,
+  checkValue,
+  closedError,
+  type Engine,
+  type Provider,
+  type RunOptions,
+  type Session,
+} from "./engine.js";
+import type { EngineHost, OpenRequest } from "./engine-host.js";
+import { lowerGraph, type ParameterSource } from "./onnx/lower-graph.js";
+
+/** `EngineHost` as seen from elsewhere: every method answers later. */
+export type AsyncHost = {
+  [Method in "open" | "run" | "close" | "allocate" | "copy" | "read" | "release" | "closeAll"]: (
+    ...parameters: Parameters<EngineHost[Method]>
+  ) => Promise<Awaited<ReturnType<EngineHost[Method]>>>;
+};
+
+export type HostSettings = {
+  readonly provider: Provider;
+  readonly threads: number;
+  /** Files whose bytes are at hand (browsers); in Node the runtime maps files itself. */
+  readonly files?: OpenRequest["files"];
+};
+
+/** An engine whose runtime lives behind `host`: checks shapes on this side, computes on that one. */
+export const createRemoteEngine = (
+  host: AsyncHost,
+  { provider, threads, files = [] }: HostSettings,
+  onClose: () => Promise<void> = async () => {},
+): Engine => {
+  let closed = false;
+  const assertOpen = (): void => {
+    if (closed) throw closedError("engine");
+  };
+
+  const open: Engine["open"] = async (graph, parameters) => {
+    assertOpen();
+    const startedMs = performance.now();
+    let mapsFiles = false;
+    const watched: ParameterSource = (name, shape) => {
+      const stored = parameters(name, shape);
+      if (!(stored.content instanceof Uint8Array) && files.length === 0) mapsFiles = true;
+      return stored;
+    };
+    const model = lowerGraph(graph, watched);
+    const sessionId = await host.open({ model, provider, threads, mapsFiles, files });
+    const openMs = performance.now() - startedMs;
+    let sessionClosed = false;
+
+    const run = async (
+      feeds: Parameters<Session["run"]>[0],
+      { fetch, into = {} }: RunOptions = {},
+    ): Promise<Record<string, TensorData>> => {
+      assertOpen();
+      if (sessionClosed) throw closedError(`session "${graph.name}"`);
+      const bindings = bindFeeds(graph, feeds);
+      const wanted = fetch ?? [...graph.outputs.keys()].filter((name) => !(name in into));
+      for (const name of [...wanted, ...Object.keys(into)]) {
+        const tensor = graph.outputs.get(name);
+        if (tensor === undefined) {
+          throw new GraphError(
+            `run: "${graph.name}" has no output "${name}"; its outputs are ${[...graph.outputs.keys()].join(", ")}`,
+          );
+        }
+        const target = into[name];
+        if (target !== undefined) {
+          checkValue(`output "${name}"`, tensor.dtype, tensor.shape, target, bindings);
+        }
+      }
+      const results = await host.run({ sessionId, feeds, fetch: wanted, into });
+      for (const [name, value] of Object.entries(results)) {
+        const tensor = graph.outputs.get(name);
+        if (tensor !== undefined) {
+          checkValue(`output "${name}" of "${graph.name}"`, tensor.dtype, tensor.shape, value, bindings);
+        }
+      }
+      return results;
+    };
+
+    const close = async (): Promise<void> => {
+      if (sessionClosed || closed) return;
+      sessionClosed = true;
+      await host.close(sessionId);
+    };
+    return { graph, openMs, run, close };
+  };
+
+  return {
+    provider,
+    threads,
+    open,
+    allocate: (dtype, shape) => {
+      assertOpen();
+      return host.allocate(dtype, shape);
+    },
+    copy: (from, to, layout) => host.copy(from, to, layout),
+    read: (resident) => host.read(resident),
+    release: async (resident) => {
+      if (!closed) await host.release(resident);
+    },
+    close: async () => {
+      if (closed) return;
+      closed = true;
+      await host.closeAll();
+      await onClose();
+    },
+  };
+};
