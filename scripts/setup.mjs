@@ -59,11 +59,25 @@ const npm = (args, reason) => {
   );
 };
 
+/**
+ * Installs what package-lock.json pins. `npm ci` would be the natural command, but it refuses a lock
+ * file without the optional packages of every other system, and not every registry mirror has those.
+ */
+const install = (reason) => {
+  npm(["install", "--no-save", "--include=dev", "--no-audit", "--no-fund"], reason);
+  const difference = findInstallReason();
+  if (!difference) return;
+  throw new SetupError(
+    `npm install did not install what package-lock.json pins: ${difference}. ` +
+      "Update the lock file with `npm install`, or delete node_modules and run the command again.",
+  );
+};
+
 /** Node checked, packages installed, dist/ built from the sources as they are. */
 export const setUp = () => {
   checkNode();
   const reason = findInstallReason();
-  if (reason) npm(["ci", "--include=dev", "--no-audit", "--no-fund"], reason);
+  if (reason) install(reason);
   if (!isBuilt()) npm(["run", "build"], "dist is missing or not built from these sources");
 };
 
