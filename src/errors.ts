@@ -44,6 +44,8 @@ export class UnknownArchitectureError extends SaccadeError {}
 export class ModelNotFoundError extends SaccadeError {}
 /** Something must be downloaded, and `--offline` forbids it. */
 export class OfflineError extends SaccadeError {}
+/** A download failed or was cut short; what arrived is kept, and the next try continues. */
+export class DownloadError extends SaccadeError {}
 
 /** Bytes that are no readable image. */
 export class ImageDecodeError extends SaccadeError {}

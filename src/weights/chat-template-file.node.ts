@@ -1,0 +1,34 @@
+import { join } from "node:path";
+import { ModelConfigError } from "../errors.js";
+import { type JsonObject, readJsonIfPresent, readTextIfPresent } from "./json-file.node.js";
+
+/** A template, or a list of named ones of which "default" is meant. */
+const templateIn = (settings: JsonObject | undefined, file: string): string | undefined => {
+  const value = settings?.chat_template;
+  if (value === undefined || value === null) return undefined;
+  if (typeof value === "string") return value;
+  if (Array.isArray(value)) {
+    const named = value.find((entry) => entry?.name === "default");
+    if (typeof named?.template === "string") return named.template;
+  }
+  throw new ModelConfigError(
+    `readChatTemplate: chat_template in ${file} must be a text or a list with one named "default", got ${JSON.stringify(value).slice(0, 80)}. Name the template to use with an option, or fix the file.`,
+  );
+};
+
+/**
+ * The chat template of a model folder (Jinja source) from the first of its four places that has one:
+ * chat_template.jinja, chat_template.json, processor_config.json, tokenizer_config.json.
+ *
+ * @throws ModelConfigError where a place holds something else than a template.
+ */
+export const readChatTemplate = async (folder: string): Promise<string | undefined> => {
+  const text = await readTextIfPresent(join(folder, "chat_template.jinja"));
+  if (text !== undefined) return text;
+  for (const name of ["chat_template.json", "processor_config.json", "tokenizer_config.json"]) {
+    const file = join(folder, name);
+    const template = templateIn(await readJsonIfPresent(file), file);
+    if (template !== undefined) return template;
+  }
+  return undefined;
+};
