@@ -65,67 +65,6 @@ beforeEach(() => {
       '[ "$1" = run ] && exec node scripts/build.mjs\n' +
       "cp package-lock.json node_modules/.package-lock.json\n",
   );
-  chmodSync,
-  cpSync,
-  existsSync,
-  mkdirSync,
-  mkdtempSync,
-  readdirSync,
-  readFileSync,
-  rmSync,
-  symlinkSync,
-  writeFileSync,
-} from "node:fs";
-
-import { tmpdir } from "node:os";
-import { delimiter, dirname, join } from "node:path";
-import { fileURLToPath } from "node:url";
-import { beforeEach, describe, expect, it, onTestFinished } from "vitest";
-
-const root = fileURLToPath(new URL("../..", import.meta.url));
-const lock = { packages: { "": {}, "node_modules/typescript": { version: "1.0.0" } } };
-
-let clone = "";
-const write = (path: string, text: string) => {
-  mkdirSync(dirname(join(clone, path)), { recursive: true });
-  writeFileSync(join(clone, path), text);
-};
-
-/** Runs a script of the small clone; `npm` there notes its arguments, and installs or builds. */
-const run = (script: string, args: readonly string[] = [], node: readonly string[] = []) => {
-  const { status, stdout, stderr } = spawnSync(
-    process.execPath,
-    [...node, join(clone, "scripts", script), ...args],
-    {
-      encoding: "utf8",
-      env: { ...process.env, PATH: `${join(clone, "bin")}${delimiter}${process.env.PATH}` },
-    },
-  );
-  const calls = join(clone, "npm-calls");
-  const npm = existsSync(calls) ? readFileSync(calls, "utf8").trim().split("\n") : [];
-  rmSync(calls, { force: true });
-  return { status, stdout, stderr, npm };
-};
-
-beforeEach(() => {
-  clone = mkdtempSync(join(tmpdir(), "saccade-setup-"));
-  const folder = clone;
-  onTestFinished(() => rmSync(folder, { recursive: true, force: true }));
-  cpSync(join(root, "scripts"), join(clone, "scripts"), { recursive: true });
-  write("package.json", '{ "type": "module" }');
-  write("package-lock.json", JSON.stringify(lock));
-  write("node_modules/.package-lock.json", JSON.stringify(lock));
-  symlinkSync(join(root, "node_modules/typescript"), join(clone, "node_modules/typescript"));
-  write(
-    "tsconfig.json",
-    '{ "compilerOptions": { "module": "NodeNext", "types": [], "lib": ["ES2022"] } }',
-  );
-  write(
-    "tsconfig.build.json",
-    '{ "extends": "./tsconfig.json", "compilerOptions": { "rootDir": "src" }, "include": ["src"] }',
-  );
-  write("src/first.ts", "export const first: number = 1;\n");
-  write("bin/npm", '#!/bin/sh\necho "$@" >> npm-calls\n[ "$1" = ci ] || node scripts/build.mjs\n');
   chmodSync(join(clone, "bin/npm"), 0o755);
 });
 

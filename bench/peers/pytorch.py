@@ -1,0 +1,283 @@
+#!/usr/bin/python3
+"""PyTorch as a peer: the same layer shapes that saccade's benchmarks run, with random weights.
+
+Written for Debian 12's packages (PyTorch 1.13, so no fused attention function):
+
+    apt-get install python3-torch libopenblas0-pthread
+    /usr/bin/python3 bench/peers/pytorch.py [clip] [prefill] [decode] [--repeats 5] [--threads 2] ...
+
+Prints one JSON object a line for each benchmark:
+
+    name          clip | prefill | decode
+    milliseconds  median of the repeats, after one run that is not counted
+    flops         of one run; a multiply-add is two, matrix products only (projections, MLPs, attention)
+    gflopsPerSecond, weightBytes, shape, repeats, threads, torch, blas
+
+Without libopenblas0-pthread Debian's PyTorch falls back to a reference BLAS that is tens of times
+slower. `blas` says which library is in use, and anything but OpenBLAS or MKL is warned about.
+"""
+
+import argparse
+import json
+import math
+import statistics
+import sys
+import time
+
+import torch
+import torch.nn.functional as F
+
+
+def random_weight(*shape):
+    """float32 weight `shape`, scaled so that activations keep their size from layer to layer."""
+    return torch.randn(*shape) / math.sqrt(shape[-1])
+
+
+def attention(q, k, v, causal):
+    """q [H, T, E], k and v [H, S, E] -> [T, H*E]; queries are the last T of the S positions."""
+    scores = torch.matmul(q, k.transpose(1, 2)) / math.sqrt(q.shape[-1])
+    if causal and q.shape[1] > 1:
+        length, past = q.shape[1], k.shape[1] - q.shape[1]
+        future = torch.ones(length, k.shape[1], dtype=torch.bool).triu(past + 1)
+        scores = scores.masked_fill(future, float("-inf"))
+    mixed = torch.matmul(F.softmax(scores, dim=-1), v)
+    return mixed.transpose(0, 1).reshape(q.shape[1], -1)
+
+
+def split_heads(x, heads):
+    """[T, H*E] -> [H, T, E]"""
+    return x.view(x.shape[0], heads, -1).transpose(0, 1)
+
+
+class ClipLayer:
+    """Pre-norm encoder layer: LayerNorm, attention with biases, quick GELU (x * sigmoid(1.702 x))."""
+
+    def __init__(self, width, mlp, heads):
+        self.heads, self.width = heads, width
+        self.norms = [(torch.ones(width), torch.zeros(width)) for _ in range(2)]
+        self.q, self.k, self.v, self.out = [
+            (random_weight(width, width), torch.zeros(width)) for _ in range(4)
+        ]
+        self.up = (random_weight(mlp, width), torch.zeros(mlp))
+        self.down = (random_weight(width, mlp), torch.zeros(width))
+
+    def __call__(self, x):
+        """x [T, D] -> [T, D]"""
+        y = F.layer_norm(x, (self.width,), *self.norms[0], 1e-5)
+        q, k, v = (split_heads(F.linear(y, *p), self.heads) for p in (self.q, self.k, self.v))
+        x = x + F.linear(attention(q, k, v, causal=False), *self.out)
+        y = F.linear(F.layer_norm(x, (self.width,), *self.norms[1], 1e-5), *self.up)
+        return x + F.linear(y * torch.sigmoid(1.702 * y), *self.down)
+
+
+class LlamaLayer:
+    """Decoder layer: RMSNorm, rotary attention, SwiGLU. Keeps keys and values of `past` positions."""
+
+    def __init__(self, width, mlp, heads, past=0):
+        self.heads, self.past, head = heads, past, width // heads
+        self.norms = [torch.ones(width) for _ in range(2)]
+        self.q, self.k, self.v, self.out = [random_weight(width, width) for _ in range(4)]
+        self.gate, self.up = random_weight(mlp, width), random_weight(mlp, width)
+        self.down = random_weight(width, mlp)
+        # Room for one more position, as a decoder's cache has: the step writes into it, not beside it.
+        self.cache = [torch.randn(heads, past + 1, head) for _ in range(2)] if past else None
+
+    @staticmethod
+    def norm(x, weight):
+        return x * torch.rsqrt(x.pow(2).mean(-1, keepdim=True) + 1e-5) * weight
+
+    @staticmethod
+    def rotate(x, cos, sin):
+        """Rotary embedding in halves, as in Llama; x [H, T, E], cos and sin [T, E]."""
+        first, second = x.chunk(2, dim=-1)
+        return x * cos + torch.cat((-second, first), dim=-1) * sin
+
+    def __call__(self, x, cos, sin):
+        """x [T, D] -> [T, D]; with a cache T is 1."""
+        y = self.norm(x, self.norms[0])
+        q, k, v = (split_heads(F.linear(y, w), self.heads) for w in (self.q, self.k, self.v))
+        q, k = self.rotate(q, cos, sin), self.rotate(k, cos, sin)
+        if self.cache:
+            for kept, new in zip(self.cache, (k, v)):
+                kept[:, self.past :] = new
+            k, v = self.cache
+        x = x + F.linear(attention(q, k, v, causal=True), self.out)
+        y = self.norm(x, self.norms[1])
+        return x + F.linear(F.silu(F.linear(y, self.gate)) * F.linear(y, self.up), self.down)
+
+
+def rotary_table(first, count, head):
+    """cos and sin [count, head] of the positions first, first + 1, ..."""
+    inverse = 1.0 / (10000.0 ** (torch.arange(0, head, 2).float() / head))
+    angles = torch.outer(torch.arange(first, first + count).float(), inverse)
+    angles = torch.cat((angles, angles), dim=-1)
+    return angles.cos(), angles.sin()
+
+
+def attention_flops(queries, keys, width):
+    """Scores and their product with the values. A causal mask saves nothing here: all are computed."""
+    return 2 * 2 * queries * keys * width
+
+
+def prepare_clip(a):
+    """CLIP ViT-L/14-336 by default: patch embedding, class token, positions, pre-norm, layers."""
+    grid = a.clip_image // a.clip_patch
+    tokens, width, pixels = grid * grid + 1, a.clip_width, 3 * a.clip_patch**2
+    layers = [ClipLayer(width, a.clip_mlp, a.clip_heads) for _ in range(a.clip_layers)]
+    patch = random_weight(width, pixels).view(width, 3, a.clip_patch, a.clip_patch)
+    class_token, positions = torch.randn(1, width), torch.randn(tokens, width)
+    image = torch.randn(1, 3, a.clip_image, a.clip_image)
+
+    def run():
+        x = F.conv2d(image, patch, stride=a.clip_patch).flatten(2)[0].transpose(0, 1)
+        x = torch.cat((class_token, x)) + positions
+        x = F.layer_norm(x, (width,))
+        for layer in layers:
+            x = layer(x)
+        return x
+
+    weights = 4 * width * width + 2 * width * a.clip_mlp
+    per_layer = 2 * tokens * weights + attention_flops(tokens, tokens, width)
+    flops = a.clip_layers * per_layer + 2 * grid * grid * pixels * width
+    shape = dict(layers=a.clip_layers, tokens=tokens, width=width, mlp=a.clip_mlp, heads=a.clip_heads)
+    return run, flops, 4 * (a.clip_layers * weights + pixels * width), shape
+
+
+def prepare_prefill(a):
+    """Decoder layers of Llama-7B's shape by default, all prompt positions at once."""
+    width, tokens = a.prefill_width, a.prefill_tokens
+    layers = [LlamaLayer(width, a.prefill_mlp, a.prefill_heads) for _ in range(a.prefill_layers)]
+    table = rotary_table(0, tokens, width // a.prefill_heads)
+    prompt = torch.randn(tokens, width)
+
+    def run():
+        x = prompt
+        for layer in layers:
+            x = layer(x, *table)
+        return x
+
+    weights = 4 * width * width + 3 * width * a.prefill_mlp
+    flops = a.prefill_layers * (2 * tokens * weights + attention_flops(tokens, tokens, width))
+    shape = dict(
+        layers=a.prefill_layers, tokens=tokens, width=width, mlp=a.prefill_mlp, heads=a.prefill_heads
+    )
+    return run, flops, 4 * a.prefill_layers * weights, shape
+
+
+def prepare_decode(a):
+    """One token through a whole decoder with a filled cache, output projection included."""
+    width, past = a.decode_width, a.decode_past
+    layers = [
+        LlamaLayer(width, a.decode_mlp, a.decode_heads, past) for _ in range(a.decode_layers)
+    ]
+    table = rotary_table(past, 1, width // a.decode_heads)
+    vocabulary = random_weight(a.decode_vocabulary, width)
+    token = torch.randn(1, width)
+
+    def run():
+        x = token
+        for layer in layers:
+            x = layer(x, *table)
+        return F.linear(LlamaLayer.norm(x, torch.ones(width)), vocabulary)
+
+    weights = a.decode_layers * (4 * width * width + 3 * width * a.decode_mlp)
+    weights += a.decode_vocabulary * width
+    flops = 2 * weights + a.decode_layers * attention_flops(1, past + 1, width)
+    shape = dict(
+        layers=a.decode_layers,
+        past=past,
+        width=width,
+        mlp=a.decode_mlp,
+        heads=a.decode_heads,
+        vocabulary=a.decode_vocabulary,
+        parameters=weights,
+    )
+    return run, flops, 4 * weights, shape
+
+
+def find_blas():
+    """The BLAS library that this process has loaded."""
+    with open("/proc/self/maps", encoding="utf8") as maps:
+        loaded = maps.read()
+    if "openblas" in loaded:
+        return "openblas"
+    if "mkl" in loaded or torch.backends.mkl.is_available():
+        return "mkl"
+    return "reference" if "libblas.so" in loaded else "unknown"
+
+
+def measure(run, repeats):
+    """Median milliseconds of `repeats` runs after one that is not counted; the result must be finite."""
+    if not torch.isfinite(run()).all():
+        raise SystemExit("pytorch.py: the result is not finite, so its time means nothing")
+    times = []
+    for _ in range(repeats):
+        start = time.perf_counter()
+        run()
+        times.append((time.perf_counter() - start) * 1000)
+    return statistics.median(times)
+
+
+BENCHMARKS = {"clip": prepare_clip, "prefill": prepare_prefill, "decode": prepare_decode}
+
+SIZES = {
+    "clip": dict(image=336, patch=14, layers=24, width=1024, mlp=4096, heads=16),
+    "prefill": dict(tokens=576, layers=2, width=4096, mlp=11008, heads=32),
+    "decode": dict(past=576, layers=10, width=2048, mlp=5632, heads=16, vocabulary=32000),
+}
+
+
+def positive(text):
+    value = int(text)
+    if value < 1:
+        raise argparse.ArgumentTypeError(f"must be 1 or more, got {value}")
+    return value
+
+
+def parse_arguments():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHMARKS))
+    parser.add_argument("--repeats", type=positive, default=5)
+    parser.add_argument("--threads", type=positive, default=2)
+    for name, sizes in SIZES.items():
+        for size, default in sizes.items():
+            parser.add_argument(f"--{name}-{size}", type=positive, default=default)
+    arguments = parser.parse_args()
+    for name in arguments.names:
+        if name not in BENCHMARKS:
+            parser.error(f"no benchmark {name}; there are {', '.join(BENCHMARKS)}")
+    for name in SIZES:
+        width, heads = getattr(arguments, f"{name}_width"), getattr(arguments, f"{name}_heads")
+        if width % (2 * heads):
+            parser.error(f"--{name}-width must be an even multiple of --{name}-heads, got {width}")
+    return arguments
+
+
+def main():
+    arguments = parse_arguments()
+    torch.manual_seed(0)
+    torch.set_num_threads(arguments.threads)
+    blas = find_blas()
+    if blas not in ("openblas", "mkl"):
+        print(f"pytorch.py: the BLAS is {blas}; install libopenblas0-pthread", file=sys.stderr)
+    for name in arguments.names or BENCHMARKS:
+        with torch.inference_mode():
+            run, flops, weight_bytes, shape = BENCHMARKS[name](arguments)
+            milliseconds = measure(run, arguments.repeats)
+        line = dict(
+            name=name,
+            milliseconds=round(milliseconds, 3),
+            flops=flops,
+            gflopsPerSecond=round(flops / milliseconds / 1e6, 1),
+            weightBytes=weight_bytes,
+            shape=shape,
+            repeats=arguments.repeats,
+            threads=arguments.threads,
+            torch=torch.__version__,
+            blas=blas,
+        )
+        print(json.dumps(line), flush=True)
+        del run  # frees this benchmark's weights before the next one makes its own
+
+
+main()
