@@ -1,0 +1,182 @@
+/**
+ * The LLaMA decoder (Touvron et al. 2023, arXiv 2302.13971; grouped queries and rotary scaling as in
+ * Llama 3.1; semantics of Hugging Face's `LlamaForCausalLM`). Its layers are also what LLaVA-Mini's
+ * pre-fusion is made of.
+ */
+import {
+  add,
+  attention,
+  type CacheTensors,
+  cachedAttention,
+  type Dim,
+  gatherRows,
+  linear,
+  normal,
+  type RopeTables,
+  rope,
+  ropeTables,
+  type Tensor,
+} from "../graph/index.js";
+import { type AttentionParams, attentionParams } from "../nn/attention-block.js";
+import { applyLinear } from "../nn/linear.js";
+import { type GatedMlpParams, gatedMlp, gatedMlpParams } from "../nn/mlp.js";
+import { applyRmsNorm, type RmsNormParams, rmsNormParams } from "../nn/norms.js";
+import type { ParameterScope } from "../nn/parameter-scope.js";
+import type { Taps } from "../nn/taps.js";
+import type { LlamaConfig } from "./llama-config.js";
+import { ropeInverseFrequencies } from "./rope-frequencies.js";
+
+export type LlamaLayerParams = {
+  readonly attentionNorm: RmsNormParams;
+  readonly attention: AttentionParams;
+  readonly mlpNorm: RmsNormParams;
+  readonly mlp: GatedMlpParams;
+};
+
+export type LlamaParams = {
+  readonly embedding: Tensor; // [W, D]
+  readonly layers: readonly LlamaLayerParams[];
+  readonly norm: RmsNormParams;
+  readonly head?: Tensor; // [W, D]; absent when tied to the embedding
+};
+
+export const llamaLayerParams = (scope: ParameterScope, config: LlamaConfig): LlamaLayerParams => ({
+  attentionNorm: rmsNormParams(scope.child("attentionNorm"), config.width),
+  attention: attentionParams(scope.child("attention"), config.width, {
+    queryWidth: config.numHeads * config.headWidth,
+    keyValueWidth: config.numKeyValueHeads * config.headWidth,
+    bias: config.attentionBias,
+  }),
+  mlpNorm: rmsNormParams(scope.child("mlpNorm"), config.width),
+  mlp: gatedMlpParams(scope.child("mlp"), config.width, config.mlpWidth, { bias: config.mlpBias }),
+});
+
+export const llamaParams = (scope: ParameterScope, config: LlamaConfig): LlamaParams => ({
+  embedding: scope.parameter("embedding", [config.vocabularySize, config.width], normal(0.02)),
+  layers: scope.list("layers", config.numLayers, (layer) => llamaLayerParams(layer, config)),
+  norm: rmsNormParams(scope.child("norm"), config.width),
+  ...(!config.tiedHead && {
+    head: scope.parameter("head", [config.vocabularySize, config.width], normal(0.02)),
+  }),
+});
+
+/** Cosines and sines for places 0 .. numPositions-1. */
+export const llamaRopeTables = (config: LlamaConfig, numPositions: number): RopeTables =>
+  ropeTables(
+    ropeInverseFrequencies(config.headWidth, config.ropeTheta, config.ropeScaling),
+    numPositions,
+  );
+
+/** What the tokens of a call see besides themselves. */
+export type LlamaContext = {
+  readonly positions: Tensor; // [B, T] int64
+  readonly tables: RopeTables;
+} & (
+  | {
+      /** Causal over this call's tokens alone; `bias` [B or 1, 1, T, T] is added to the scores. */
+      readonly kind: "full";
+      readonly bias?: Tensor;
+    }
+  | {
+      /** Causal over a cache and this call's tokens, which are appended to it. */
+      readonly kind: "cached";
+      readonly caches: readonly CacheTensors[]; // one a layer, [B, K, S, E]
+      readonly lastIndex: Tensor; // [B] int32
+      readonly totalLength: Tensor; // [1] int32
+    }
+);
+
+/** One decoder layer. x [B, T, D] → [B, T, D]; `cache` is this layer's after the call. */
+export const llamaLayer = (
+  params: LlamaLayerParams,
+  x: Tensor,
+  context: LlamaContext,
+  layerIndex: number,
+  config: LlamaConfig,
+  taps?: Taps,
+): { readonly output: Tensor; readonly cache?: CacheTensors } => {
+  const { numHeads, numKeyValueHeads, headWidth, normEpsilon } = config;
+  const { positions, tables } = context;
+  const normed = applyRmsNorm(params.attentionNorm, x, normEpsilon);
+  taps?.add("norm", normed);
+  const query = rope(applyLinear(params.attention.query, normed), positions, tables, numHeads);
+  const key = rope(applyLinear(params.attention.key, normed), positions, tables, numKeyValueHeads);
+  const value = applyLinear(params.attention.value, normed);
+  const attributes = { numHeads, numKeyValueHeads, scale: 1 / Math.sqrt(headWidth) };
+  let mixed: Tensor;
+  let cache: CacheTensors | undefined;
+  if (context.kind === "full") {
+    mixed = attention(query, key, value, { ...attributes, causal: true }, context.bias);
+  } else {
+    const past = context.caches[layerIndex];
+    ({ output: mixed, cache } = cachedAttention(query, key, value, past, context, attributes));
+  }
+  const attended = applyLinear(params.attention.output, mixed);
+  taps?.add("attention", attended);
+  const middle = add(x, attended);
+  const output = add(middle, gatedMlp(params.mlp, applyRmsNorm(params.mlpNorm, middle, normEpsilon)));
+  taps?.add("output", output);
+  return { output, cache };
+};
+
+/**
+ * All layers and the final norm. embeddings [B, T, D] → hidden [B, T, D] and, for a cached context,
+ * each layer's cache after the call.
+ */
+export const llama = (
+  params: LlamaParams,
+  embeddings: Tensor,
+  context: LlamaContext,
+  config: LlamaConfig,
+  taps?: Taps,
+): { readonly hidden: Tensor; readonly caches: readonly CacheTensors[] } => {
+  const caches: CacheTensors[] = [];
+  let x = embeddings;
+  params.layers.forEach((layer, index) => {
+    const { output, cache } = llamaLayer(layer, x, context, index, config, taps?.under(`layers.${index}`));
+    x = output;
+    if (cache !== undefined) caches.push(cache);
+  });
+  const hidden = applyRmsNorm(params.norm, x, config.normEpsilon);
+  taps?.add("norm", hidden);
+  return { hidden, caches };
+};
+
+/** Token embeddings. ids [B, T] int64 → [B, T, D]. */
+export const embedTokens = (params: LlamaParams, ids: Tensor): Tensor =>
+  gatherRows(params.embedding, ids);
+
+/** Next-token scores. hidden [..., D] → [..., W]. */
+export const languageHead = (params: LlamaParams, hidden: Tensor): Tensor =>
+  linear(hidden, params.head ?? params.embedding);
+
+/** Sides of one layer's key or value cache. */
+export const llamaCacheShape = (config: LlamaConfig, batch: Dim, capacity: Dim): readonly Dim[] => [
+  batch,
+  config.numKeyValueHeads,
+  capacity,
+  config.headWidth,
+];
+
+/** Published names of one decoder layer, below `layers.{i}.`; pre-fusion layers have the same. */
+export const llamaLayerNames: readonly (readonly [string, string])[] = [
+  ["attentionNorm", "input_layernorm"],
+  ["attention.query", "self_attn.q_proj"],
+  ["attention.key", "self_attn.k_proj"],
+  ["attention.value", "self_attn.v_proj"],
+  ["attention.output", "self_attn.o_proj"],
+  ["mlpNorm", "post_attention_layernorm"],
+  ["mlp.gate", "mlp.gate_proj"],
+  ["mlp.up", "mlp.up_proj"],
+  ["mlp.down", "mlp.down_proj"],
+];
+
+/** Published names of the whole decoder. */
+export const llamaNames: readonly (readonly [string, string])[] = [
+  ["embedding", "model.embed_tokens.weight"],
+  ["norm", "model.norm"],
+  ["head", "lm_head.weight"],
+  ...llamaLayerNames.map(
+    ([own, published]) => [`layers.{i}.${own}`, `model.layers.{i}.${published}`] as const,
+  ),
+];

@@ -1,0 +1,43 @@
+import { type Initializer, type Shape, Tensor } from "../graph/index.js";
+
+/**
+ * Where a model declares its parameters: name, shape and first value in one place. Names are dotted
+ * paths of our own; published checkpoint names appear only in the rename tables.
+ */
+export class ParameterScope {
+  constructor(private readonly path: readonly (string | number)[] = []) {}
+
+  /** The scope below this one. */
+  child(...path: readonly (string | number)[]): ParameterScope {
+    return new ParameterScope([...this.path, ...path]);
+  }
+
+  /** Declares one float32 parameter. */
+  parameter(name: string, shape: Shape, initializer: Initializer): Tensor {
+    const fullName = [...this.path, name].join(".");
+    return new Tensor({ kind: "parameter", name: fullName, initializer }, "float32", shape);
+  }
+
+  /** `count` scopes `name.0`, `name.1`, … mapped through `declare`. */
+  list<Params>(name: string, count: number, declare: (scope: ParameterScope) => Params): Params[] {
+    return Array.from({ length: count }, (_, index) => declare(this.child(name, index)));
+  }
+}
+
+/** Any nesting of parameters. */
+export type ParameterTree = Tensor | readonly ParameterTree[] | { readonly [key: string]: ParameterTree | undefined };
+
+/** The parameters of a tree by their full names. */
+export const listParameters = (tree: ParameterTree | undefined): Map<string, Tensor> => {
+  const found = new Map<string, Tensor>();
+  const visit = (node: ParameterTree | undefined): void => {
+    if (node === undefined) return;
+    if (node instanceof Tensor) {
+      if (node.source.kind === "parameter") found.set(node.source.name, node);
+      return;
+    }
+    for (const child of Object.values(node)) visit(child);
+  };
+  visit(tree);
+  return found;
+};
