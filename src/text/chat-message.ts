@@ -21,6 +21,12 @@ export type ImagePlacement = "front" | "in-place";
 export const partsOf = ({ content }: ChatMessage): readonly ContentPart[] =>
   typeof content === "string" ? [{ type: "text", text: content }] : content;
 
+/** All text of a message, media left out. */
+export const textOf = (message: ChatMessage): string =>
+  partsOf(message)
+    .map((part) => (part.type === "text" ? part.text : ""))
+    .join("");
+
 const roles = new Set(["system", "user", "assistant"]);
 
 /**
@@ -54,15 +60,8 @@ export const checkMessages = (
     if (typeof content !== "string" && !Array.isArray(content))
       throw bad("must have text or a list of parts", content, "Pass one of the two.");
     for (const part of partsOf(message)) {
-      if (part?.type === "text" && typeof part.text === "string") {
-        const reserved = reservedText.find((token) => part.text.includes(token));
-        if (reserved !== undefined)
-          throw bad(
-            "must not hold the model's control text",
-            reserved,
-            "Remove it from the message.",
-          );
-      } else if (part?.type === "image" || part?.type === "video") {
+      if (part?.type === "text" && typeof part.text === "string") continue;
+      if (part?.type === "image" || part?.type === "video") {
         if (role !== "user")
           throw bad("must be of the user to hold media", role, "Move the media to a user message.");
       } else
@@ -72,12 +71,29 @@ export const checkMessages = (
           "Convert other parts first.",
         );
     }
+    // All texts at once: control text in two halves would be joined later.
+    const text = textOf(message);
+    const reserved = reservedText.find((token) => text.includes(token));
+    if (reserved !== undefined)
+      throw bad("must not hold the model's control text", reserved, "Remove it from the message.");
   }
 };
 
+/** Joins neighbouring texts, so that no tag can hide in two halves. */
+const joinTexts = (parts: readonly ContentPart[]): ContentPart[] => {
+  const joined: ContentPart[] = [];
+  for (const part of parts) {
+    const last = joined.at(-1);
+    if (part.type === "text" && last?.type === "text")
+      joined[joined.length - 1] = { type: "text", text: last.text + part.text };
+    else joined.push(part);
+  }
+  return joined;
+};
+
 /**
- * The parts of a message in the order of `placement`. `ownLayout`: the template writes separators itself, so that media
- * move to the front and nothing else changes.
+ * The parts of a message in the order of `placement`, neighbouring texts joined. `ownLayout`: the template writes
+ * separators itself, so that media move to the front and nothing else changes.
  */
 export const placeImages = (
   message: ChatMessage,
@@ -86,12 +102,9 @@ export const placeImages = (
 ): readonly ContentPart[] => {
   const parts = partsOf(message);
   const media = parts.filter(({ type }) => type !== "text");
-  if (placement === "in-place" || media.length === 0) return parts;
-  if (ownLayout) return [...media, ...parts.filter(({ type }) => type === "text")];
-  const text = parts
-    .map((part) => (part.type === "text" ? part.text : ""))
-    .join("")
-    .trim();
+  if (placement === "in-place" || media.length === 0) return joinTexts(parts);
+  if (ownLayout) return joinTexts([...media, ...parts.filter(({ type }) => type === "text")]);
+  const text = textOf(message).trim();
   const newline: ContentPart = { type: "text", text: "\n" };
   // Without text nothing follows the last image: the reference trims the whole turn.
   const lines = media.flatMap((part) => [part, newline]);

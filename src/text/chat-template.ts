@@ -7,6 +7,7 @@ import {
   type ImagePlacement,
   partsOf,
   placeImages,
+  textOf,
 } from "./chat-message.js";
 import { type ChatTemplate, llavaMediaTokens, type MediaTokens } from "./llava-templates.js";
 
@@ -34,10 +35,7 @@ export type RenderOptions = {
 
 /** A character of the private use area that occurs in no message and in neither tag. */
 const findMarker = (messages: readonly ChatMessage[]): string => {
-  const all = messages
-    .flatMap(partsOf)
-    .map((part) => (part.type === "text" ? part.text : ""))
-    .join();
+  const all = messages.map(textOf).join();
   let code = 0xf0000;
   while (all.includes(String.fromCodePoint(code))) code++;
   return String.fromCodePoint(code);

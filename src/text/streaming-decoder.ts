@@ -93,10 +93,10 @@ export const createStreamingDecoder = (
       const certain = text.replace(/\uFFFD+$/, "");
       const piece = certain.slice(returned);
       returned = Math.max(returned, certain.length);
-      // The next window may begin here once nothing is pending: not inside a run of byte tokens, which is decoded as
-      // a whole, and not before the first character, which decides how leading spaces are treated.
+      // The next window may begin here once nothing is pending, but not inside a run of byte tokens: a run is decoded as
+      // a whole, and loses a byte order mark only at its start.
       const settled = certain.length === text.length && !isByteToken(tokenizer.tokenOf(id));
-      if (settled && (begun || text.length > 0)) {
+      if (settled) {
         begun = true;
         open = [];
         returned = 0;

@@ -79,6 +79,12 @@ const createLibraryTokenizer = (json: JsonObject, config: JsonObject): Library =
     throw new TokenizerError(
       "createTokenizer: tokenizer.json must hold a model and added_tokens, got neither or one of them. Fetch the file again.",
     );
+  // The library takes a model of an unknown type for an old one and misreads it.
+  const { type } = json.model;
+  if (type !== undefined && !["BPE", "Unigram", "WordPiece"].includes(String(type)))
+    throw new TokenizerError(
+      `createTokenizer: the model of tokenizer.json must be BPE, Unigram or WordPiece, got ${JSON.stringify(type)}. Use a model with one of these.`,
+    );
   try {
     return new LibraryTokenizer(json, config);
   } catch (cause) {

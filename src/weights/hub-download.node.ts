@@ -13,7 +13,10 @@ import {
   singleFileName,
 } from "./weight-files.node.js";
 
-/** How far a download is. Bytes that were already in the cache count as received. */
+/**
+ * How far a download is, first over the settings files, then over the weights. Bytes that were already in the cache
+ * count as received.
+ */
 export type DownloadProgress = {
   readonly file: string;
   readonly fileIndex: number;
