@@ -5,6 +5,7 @@
 import { ShapeError } from "../errors.js";
 import type { TensorData } from "../tensor-data.js";
 
+/** float32 bits of any half: also zero, subnormal, infinite and NaN ones. */
 const widenHalf = (bits: number): number => {
   const sign = (bits & 0x8000) << 16;
   const exponent = (bits >> 10) & 0x1f;
@@ -17,18 +18,18 @@ const widenHalf = (bits: number): number => {
   return sign | ((113 - shift) << 23) | (((mantissa << shift) & 0x3ff) << 13);
 };
 
-let halfTable: Uint32Array | undefined;
-/** All 65,536 halves as float32 bits (256 KiB): one load per element beats branching. */
-const halves = (): Uint32Array => {
-  halfTable ??= Uint32Array.from({ length: 0x10000 }, (_, bits) => widenHalf(bits));
-  return halfTable;
-};
-
 /** float16 bits to float32, exactly. */
 export const widenFloat16 = (bits: Uint16Array): Float32Array => {
   const wide = new Uint32Array(bits.length);
-  const table = halves();
-  for (let i = 0; i < bits.length; i++) wide[i] = table[bits[i]];
+  for (let i = 0; i < bits.length; i++) {
+    const half = bits[i];
+    const magnitude = half & 0x7fff;
+    // Nearly all weights are normal numbers: move the fields and correct the exponent's bias.
+    wide[i] =
+      magnitude >= 0x400 && magnitude < 0x7c00
+        ? ((half & 0x8000) << 16) | ((magnitude << 13) + 0x38000000)
+        : widenHalf(half);
+  }
   return new Float32Array(wide.buffer);
 };
 
