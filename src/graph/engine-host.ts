@@ -23,8 +23,8 @@ export type OpenRequest = {
   readonly model: Uint8Array;
   readonly provider: Provider;
   readonly threads: number;
-  /** Whether parameters lie in files that the runtime maps into memory. */
-  readonly mapsFiles: boolean;
+  /** Folder that external locations are relative to, where the runtime maps files into memory. */
+  readonly mappedFrom?: string;
   /** Contents of external files that were given as bytes. */
   readonly files: readonly { readonly path: string; readonly data: Uint8Array }[];
 };
@@ -56,19 +56,20 @@ const fromOrt = (tensor: OrtTensor): TensorData => {
 
 /** What ONNX Runtime is told for each provider; `session` keys are its own configuration keys. */
 const sessionOptions = (request: OpenRequest): InferenceSession.SessionOptions => {
-  const { provider, threads, mapsFiles, files } = request;
+  const { provider, threads, mappedFrom, files } = request;
   const session: Record<string, string> = {};
   // Mapped weights are used where they lie. Packing would copy them all into resident memory.
-  if (mapsFiles) session.disable_prepacking = "1";
-  const extra: Record<string, unknown> = { session };
-  if (mapsFiles) session.model_external_initializers_file_folder_path = "/";
+  if (mappedFrom !== undefined) {
+    session.disable_prepacking = "1";
+    session.model_external_initializers_file_folder_path = mappedFrom;
+  }
   return {
     executionProviders: [provider],
     graphOptimizationLevel: "all",
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
     logSeverityLevel: 3,
-    extra,
+    extra: { session },
     ...(files.length > 0 && { externalData: files }),
   };
 };

@@ -1,5 +1,6 @@
 import { createRequire } from "node:module";
 import { availableParallelism } from "node:os";
+import { parse } from "node:path";
 import { Worker } from "node:worker_threads";
 import * as errors from "../errors.js";
 import type { Engine, Provider } from "./engine.js";
@@ -91,7 +92,8 @@ export const createNodeEngine = ({
     release: call("release"),
     closeAll: call("closeAll"),
   };
-  return createRemoteEngine(host, { provider, threads }, async () => {
+  const mappedFrom = parse(process.cwd()).root;
+  return createRemoteEngine(host, { provider, threads, mappedFrom }, async () => {
     await worker.terminate();
   });
 };

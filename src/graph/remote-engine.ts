@@ -24,12 +24,14 @@ export type HostSettings = {
   readonly threads: number;
   /** Files whose bytes are at hand (browsers); in Node the runtime maps files itself. */
   readonly files?: OpenRequest["files"];
+  /** Folder that external locations are relative to, where files are mapped. */
+  readonly mappedFrom?: string;
 };
 
 /** An engine whose runtime lives behind `host`: checks shapes on this side, computes on that one. */
 export const createRemoteEngine = (
   host: AsyncHost,
-  { provider, threads, files = [] }: HostSettings,
+  { provider, threads, files = [], mappedFrom }: HostSettings,
   onClose: () => Promise<void> = async () => {},
 ): Engine => {
   let closed = false;
@@ -40,14 +42,20 @@ export const createRemoteEngine = (
   const open: Engine["open"] = async (graph, parameters) => {
     assertOpen();
     const startedMs = performance.now();
-    let mapsFiles = false;
+    let usesFiles = false;
     const watched: ParameterSource = (name, shape) => {
       const stored = parameters(name, shape);
-      if (!(stored.content instanceof Uint8Array) && files.length === 0) mapsFiles = true;
+      usesFiles ||= !(stored.content instanceof Uint8Array);
       return stored;
     };
     const model = lowerGraph(graph, watched);
-    const sessionId = await host.open({ model, provider, threads, mapsFiles, files });
+    const sessionId = await host.open({
+      model,
+      provider,
+      threads,
+      files: usesFiles ? files : [],
+      ...(usesFiles ? { mappedFrom } : {}),
+    });
     const openMs = performance.now() - startedMs;
     let sessionClosed = false;
 

@@ -5,6 +5,7 @@
  */
 import {
   add,
+  alignedHeadWidth,
   attention,
   type CacheTensors,
   cachedAttention,
@@ -150,12 +151,12 @@ export const embedTokens = (params: LlamaParams, ids: Tensor): Tensor =>
 export const languageHead = (params: LlamaParams, hidden: Tensor): Tensor =>
   linear(hidden, params.head ?? params.embedding);
 
-/** Sides of one layer's key or value cache. */
+/** Sides of one layer's key or value cache, [B, K, S, E'], heads filled up to the aligned width. */
 export const llamaCacheShape = (config: LlamaConfig, batch: Dim, capacity: Dim): readonly Dim[] => [
   batch,
   config.numKeyValueHeads,
   capacity,
-  config.headWidth,
+  alignedHeadWidth(config.headWidth),
 ];
 
 /** Published names of one decoder layer, below `layers.{i}.`; pre-fusion layers have the same. */

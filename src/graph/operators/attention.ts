@@ -1,7 +1,7 @@
 import { ShapeError } from "../../errors.js";
 import { onnxDataType } from "../onnx/onnx-messages.js";
 import { apply, type Lowering, type Operator } from "../operator.js";
-import { type Dim, divideDims, formatShape, multiplyDims, sameDim, type Shape } from "../shape.js";
+import { type Dim, divideDims, formatShape, multiplyDims, sameDim } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 
 type AttentionAttributes = {
@@ -45,6 +45,57 @@ const checkHeads = (
   }
 };
 
+/** GroupQueryAttention takes heads of a multiple of 8 elements; others are filled up with zeros. */
+const headAlignment = 8;
+
+/** Width of a head as kernel and cache hold it. */
+export const alignedHeadWidth = (width: number): number =>
+  Math.ceil(width / headAlignment) * headAlignment;
+
+/** Fills every head of [B, T, heads·E] up to the aligned width: zeros add nothing to any score. */
+const alignHeads = (lowering: Lowering, tensor: Tensor, numHeads: number): string => {
+  const [batch, length] = tensor.shape;
+  const width = Number(headWidth("attention", tensor, numHeads));
+  const aligned = alignedHeadWidth(width);
+  const name = lowering.name(tensor);
+  if (aligned === width) return name;
+  const heads = lowering.emit("Reshape", [name, lowering.sides([batch, length, numHeads, width])]);
+  const filled = lowering.emit("Pad", [
+    heads,
+    lowering.ints([0, 0, 0, 0, 0, 0, 0, aligned - width]),
+  ]);
+  return lowering.emit("Reshape", [filled, lowering.sides([batch, length, numHeads * aligned])]);
+};
+
+/** Undoes `alignHeads` on the result: `emit` writes the aligned value's node under a given name. */
+const cropHeads = (
+  lowering: Lowering,
+  result: Tensor,
+  output: string,
+  numHeads: number,
+  emit: (output: string) => void,
+): void => {
+  const [batch, length] = result.shape;
+  const width = Number(headWidth("attention", result, numHeads));
+  const aligned = alignedHeadWidth(width);
+  if (aligned === width) {
+    emit(output);
+    return;
+  }
+  emit(`${output}.aligned`);
+  const heads = lowering.emit("Reshape", [
+    `${output}.aligned`,
+    lowering.sides([batch, length, numHeads, aligned]),
+  ]);
+  const cropped = lowering.emit("Slice", [
+    heads,
+    lowering.ints([0]),
+    lowering.ints([width]),
+    lowering.ints([3]),
+  ]);
+  lowering.emit("Reshape", [cropped, lowering.sides(result.shape)], { outputs: [output] });
+};
+
 /** The last int32 inputs of GroupQueryAttention when there is no cache: last index and length. */
 const lengthsWithoutCache = (lowering: Lowering, batch: Dim, length: Dim): [string, string] => {
   const total = lowering.emit("Cast", [lowering.sides([length])], {
@@ -79,12 +130,12 @@ const attentionOperator: Operator<AttentionAttributes> = {
     }
     return [{ dtype: query.dtype, shape: query.shape }];
   },
-  lower: (lowering, outputs, { inputs, attributes }) => {
+  lower: (lowering, outputs, { inputs, outputs: [result], attributes }) => {
     const [query, key, value, bias] = inputs;
     const { numHeads, numKeyValueHeads, scale, causal } = attributes;
-    const projected = [query, key, value].map(lowering.name);
     const biasName = bias === undefined ? "" : lowering.name(bias);
-    if (!causal && numHeads === numKeyValueHeads) {
+    if (!causal) {
+      const projected = [query, key, value].map(lowering.name);
       lowering.emit("MultiHeadAttention", [...projected, "", "", biasName], {
         outputs,
         domain: "com.microsoft",
@@ -93,19 +144,26 @@ const attentionOperator: Operator<AttentionAttributes> = {
       return;
     }
     const [last, total] = lengthsWithoutCache(lowering, query.shape[0], key.shape[1]);
-    lowering.emit(
-      "GroupQueryAttention",
-      [...projected, "", "", last, total, "", "", "", biasName],
-      {
-        outputs: [outputs[0], `${outputs[0]}.key`, `${outputs[0]}.value`],
-        domain: "com.microsoft",
-        attributes: {
-          num_heads: { int: numHeads },
-          kv_num_heads: { int: numKeyValueHeads },
-          scale: { float: scale },
+    const projected = [
+      alignHeads(lowering, query, numHeads),
+      alignHeads(lowering, key, numKeyValueHeads),
+      alignHeads(lowering, value, numKeyValueHeads),
+    ];
+    cropHeads(lowering, result, outputs[0], numHeads, (output) => {
+      lowering.emit(
+        "GroupQueryAttention",
+        [...projected, "", "", last, total, "", "", "", biasName],
+        {
+          outputs: [output, `${output}.key`, `${output}.value`],
+          domain: "com.microsoft",
+          attributes: {
+            num_heads: { int: numHeads },
+            kv_num_heads: { int: numKeyValueHeads },
+            scale: { float: scale },
+          },
         },
-      },
-    );
+      );
+    });
   },
   cost: ({ inputs: [query, key] }) => ({
     attention: multiplyDims(2, ...query.shape, key.shape[1]),
@@ -135,7 +193,7 @@ export const attention = (
 
 /** A key-value cache as symbolic tensors. */
 export type CacheTensors = {
-  /** [B, K, S, E] each; S is the capacity. */
+  /** [B, K, S, E'] each; S is the capacity, E' the aligned width of a head. */
   readonly key: Tensor;
   readonly value: Tensor;
 };
@@ -147,7 +205,9 @@ const cachedAttentionOperator: Operator<CachedAttentionAttributes> = {
   shape: (inputs, attributes) => {
     checkHeads("cachedAttention", inputs, { ...attributes, causal: true });
     const [query, , , pastKey, pastValue] = inputs;
-    const width = headWidth("cachedAttention", query, attributes.numHeads);
+    const width = alignedHeadWidth(
+      Number(headWidth("cachedAttention", query, attributes.numHeads)),
+    );
     for (const cache of [pastKey, pastValue]) {
       const [batch, heads, , cacheWidth] = cache.shape;
       const fits =
@@ -167,15 +227,25 @@ const cachedAttentionOperator: Operator<CachedAttentionAttributes> = {
       { dtype: pastValue.dtype, shape: pastValue.shape },
     ];
   },
-  lower: (lowering, outputs, { inputs, attributes }) => {
-    lowering.emit("GroupQueryAttention", inputs.map(lowering.name), {
-      outputs,
-      domain: "com.microsoft",
-      attributes: {
-        num_heads: { int: attributes.numHeads },
-        kv_num_heads: { int: attributes.numKeyValueHeads },
-        scale: { float: attributes.scale },
-      },
+  lower: (lowering, [output, ...caches], { inputs, outputs: [result], attributes }) => {
+    const { numHeads, numKeyValueHeads, scale } = attributes;
+    const [query, key, value, ...rest] = inputs;
+    const names = [
+      alignHeads(lowering, query, numHeads),
+      alignHeads(lowering, key, numKeyValueHeads),
+      alignHeads(lowering, value, numKeyValueHeads),
+      ...rest.map(lowering.name),
+    ];
+    cropHeads(lowering, result, output, numHeads, (aligned) => {
+      lowering.emit("GroupQueryAttention", names, {
+        outputs: [aligned, ...caches],
+        domain: "com.microsoft",
+        attributes: {
+          num_heads: { int: numHeads },
+          kv_num_heads: { int: numKeyValueHeads },
+          scale: { float: scale },
+        },
+      });
     });
   },
   // Priced at full capacity; cost reports bind S to the length that is really attended to.
@@ -184,19 +254,11 @@ const cachedAttentionOperator: Operator<CachedAttentionAttributes> = {
   }),
 };
 
-/** Shape of a cache, for declaring inputs: [B, K, S, E]. */
-export const cacheShape = (
-  batch: Dim,
-  numKeyValueHeads: number,
-  capacity: Dim,
-  width: number,
-): Shape => [batch, numKeyValueHeads, capacity, width];
-
 /**
  * Causal attention over what a cache holds plus the new tokens, which are appended to it. When the
  * same memory is fed as the old and fetched as the new cache, it is updated in place.
  *
- * query [B, T, H·E], key and value [B, T, K·E], caches [B, K, S, E];
+ * query [B, T, H·E], key and value [B, T, K·E], caches [B, K, S, E'] with E' = `alignedHeadWidth(E)`;
  * lastIndex [B] int32: place of the last valid token of each sample after this call;
  * totalLength [1] int32: the largest of them plus one. With T > 1 and a cache that is not empty, B
  * must be 1 (ONNX Runtime's rule).

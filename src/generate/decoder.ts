@@ -1,0 +1,279 @@
+import { ContextOverflowError, NonFiniteError, OptionsError } from "../errors.js";
+import {
+  alignedHeadWidth,
+  createGraph,
+  dim,
+  type Engine,
+  input,
+  type Resident,
+  reshape,
+  residentRows,
+  type Session,
+  slice,
+  subtractDims,
+  type Tensor,
+} from "../graph/index.js";
+import {
+  embedTokens,
+  type LlamaParams,
+  languageHead,
+  llama,
+  llamaCacheShape,
+  llamaRopeTables,
+} from "../language/llama.js";
+import type { LlamaConfig } from "../language/llama-config.js";
+import type { OpenGraph } from "../systems/encoder.js";
+import { float32, int64, type TensorData } from "../tensor-data.js";
+
+/** Keys and values of every layer for `batch` sequences, kept in the engine and written in place. */
+export type KeyValueCache = {
+  readonly batch: number;
+  readonly capacity: number;
+  readonly layers: readonly { readonly key: Resident; readonly value: Resident }[];
+  /** Tokens held of each sequence. */
+  readonly lengths: number[];
+};
+
+export type DecoderOptions = {
+  /** Places that position tables are made for: the longest sequence. */
+  readonly contextLength: number;
+  /** Tokens of one prefill step; long prompts are cut into such steps to bound memory. */
+  readonly prefillChunk?: number;
+};
+
+export type Decoder = {
+  readonly contextLength: number;
+  /** Memory for `batch` sequences of up to `capacity` tokens. */
+  createCache(batch: number, capacity: number): Promise<KeyValueCache>;
+  releaseCache(cache: KeyValueCache): Promise<void>;
+  /** A larger cache with the same content; the old one is released. */
+  growCache(cache: KeyValueCache, capacity: number): Promise<KeyValueCache>;
+  /** Embeddings of tokens, [1, T, D]. */
+  embed(ids: readonly number[]): Promise<TensorData<"float32">>;
+  /**
+   * Appends embeddings [1, T, D] to sequence `row` and returns the scores of the next token, [W].
+   * Throws `ContextOverflowError` when they do not fit.
+   */
+  prefill(
+    cache: KeyValueCache,
+    row: number,
+    embeddings: TensorData<"float32">,
+    signal?: AbortSignal,
+  ): Promise<Float32Array>;
+  /**
+   * Appends one token to each sequence of the cache: `tokens[b]`, or leaves sequence b as it is
+   * where it is undefined. Returns the next tokens' scores, one row of [W] each.
+   */
+  step(cache: KeyValueCache, tokens: readonly (number | undefined)[]): Promise<Float32Array[]>;
+};
+
+const int32 = (values: readonly number[]): TensorData<"int32"> => ({
+  dtype: "int32",
+  shape: [values.length],
+  data: Int32Array.from(values),
+});
+
+const checkFinite = (scores: Float32Array): void => {
+  // A NaN or infinity anywhere makes the sum one.
+  let sum = 0;
+  for (const score of scores) sum += score;
+  if (!Number.isFinite(sum)) {
+    throw new NonFiniteError(
+      "decoder: the scores hold NaN or infinity; the weights or the input are broken (`saccade inspect MODEL --check` looks for NaN in the weights)",
+    );
+  }
+};
+
+/** Names of the graph's cache inputs and outputs of one layer. */
+const cacheNames = (layer: number) => ({
+  key: { past: `past.${layer}.key`, present: `present.${layer}.key` },
+  value: { past: `past.${layer}.value`, present: `present.${layer}.value` },
+});
+
+/** The decoder with its cache as a graph: embeddings in, scores of each sequence's last token out. */
+export const decoderGraph = (params: LlamaParams, config: LlamaConfig, contextLength: number) => {
+  const embeddings = input("embeddings", "float32", ["B", "T", config.width]);
+  const caches = params.layers.map((_, layer) => {
+    const names = cacheNames(layer);
+    const shape = llamaCacheShape(config, dim("B"), dim("S"));
+    return {
+      key: input(names.key.past, "float32", shape),
+      value: input(names.value.past, "float32", shape),
+    };
+  });
+  const { hidden, caches: present } = llama(
+    params,
+    embeddings,
+    {
+      kind: "cached",
+      positions: input("positions", "int64", ["B", "T"]),
+      tables: llamaRopeTables(config, contextLength),
+      caches,
+      lastIndex: input("lastIndex", "int32", ["B"]),
+      totalLength: input("totalLength", "int32", [1]),
+    },
+    config,
+  );
+  const [batch, length, width] = hidden.shape;
+  const last = reshape(slice(hidden, 1, subtractDims(length, 1), length), [batch, width]);
+  const outputs: Record<string, Tensor> = { scores: languageHead(params, last) };
+  present.forEach(({ key, value }, layer) => {
+    outputs[cacheNames(layer).key.present] = key;
+    outputs[cacheNames(layer).value.present] = value;
+  });
+  return createGraph("decoder", outputs);
+};
+
+/** Opens a decoder: one session for prefill and decoding, one that looks up token embeddings. */
+export const createDecoder = async (
+  engine: Engine,
+  open: OpenGraph,
+  params: LlamaParams,
+  config: LlamaConfig,
+  { contextLength, prefillChunk = 512 }: DecoderOptions,
+): Promise<Decoder> => {
+  if (!Number.isInteger(prefillChunk) || prefillChunk < 1) {
+    throw new OptionsError(`createDecoder: prefillChunk must be 1 or more, got ${prefillChunk}`);
+  }
+  const ids = input("ids", "int64", ["B", "T"]);
+  const embedSession = await open(
+    createGraph("embed-tokens", { embeddings: embedTokens(params, ids) }),
+  );
+  const session: Session = await open(decoderGraph(params, config, contextLength));
+
+  const embed = async (tokens: readonly number[]): Promise<TensorData<"float32">> => {
+    const bad = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocabularySize);
+    if (bad !== undefined) {
+      throw new OptionsError(
+        `embed: token ids must be within 0..${config.vocabularySize - 1}, got ${bad}; tokenizer and model disagree`,
+      );
+    }
+    const { embeddings } = await embedSession.run({ ids: int64([1, tokens.length], tokens) });
+    return embeddings as TensorData<"float32">;
+  };
+
+  const createCache = async (batch: number, capacity: number): Promise<KeyValueCache> => {
+    if (capacity > contextLength) {
+      throw new ContextOverflowError(
+        `createCache: at most ${contextLength} tokens fit into the context, got ${capacity}`,
+      );
+    }
+    const shape = llamaCacheShape(config, batch, capacity).map(Number);
+    const layers = [];
+    for (let layer = 0; layer < config.numLayers; layer += 1) {
+      layers.push({
+        key: await engine.allocate("float32", shape),
+        value: await engine.allocate("float32", shape),
+      });
+    }
+    return { batch, capacity, layers, lengths: new Array<number>(batch).fill(0) };
+  };
+
+  const releaseCache = async ({ layers }: KeyValueCache): Promise<void> => {
+    for (const { key, value } of layers) {
+      await engine.release(key);
+      await engine.release(value);
+    }
+  };
+
+  const growCache = async (cache: KeyValueCache, capacity: number): Promise<KeyValueCache> => {
+    if (capacity <= cache.capacity) return cache;
+    const grown = await createCache(cache.batch, capacity);
+    const width = alignedHeadWidth(config.headWidth);
+    const layout = {
+      numBlocks: cache.batch * config.numKeyValueHeads,
+      blockElements: cache.capacity * width,
+      fromStride: cache.capacity * width,
+      toStride: capacity * width,
+    };
+    for (const [layer, { key, value }] of cache.layers.entries()) {
+      await engine.copy(key, grown.layers[layer].key, layout);
+      await engine.copy(value, grown.layers[layer].value, layout);
+    }
+    await releaseCache(cache);
+    cache.lengths.forEach((length, row) => {
+      grown.lengths[row] = length;
+    });
+    return grown;
+  };
+
+  /** Runs tokens of all sequences, or of rows `start`..`end` of the cache, at their places. */
+  const run = async (
+    cache: KeyValueCache,
+    [start, end]: readonly [number, number],
+    embeddings: TensorData<"float32">,
+    firstPlaces: readonly number[],
+  ): Promise<Float32Array> => {
+    const [batch, length] = embeddings.shape;
+    const lastPlaces = firstPlaces.map((place) => place + length - 1);
+    const feeds: Record<string, TensorData | Resident> = {
+      embeddings,
+      positions: int64(
+        [batch, length],
+        firstPlaces.flatMap((place) => Array.from({ length }, (_, offset) => place + offset)),
+      ),
+      lastIndex: int32(lastPlaces),
+      totalLength: int32([Math.max(...lastPlaces) + 1]),
+    };
+    const into: Record<string, Resident> = {};
+    cache.layers.forEach((memory, layer) => {
+      for (const part of ["key", "value"] as const) {
+        const rows = residentRows(memory[part], start, end);
+        const { past, present } = cacheNames(layer)[part];
+        feeds[past] = rows;
+        into[present] = rows;
+      }
+    });
+    const { scores } = await session.run(feeds, { fetch: ["scores"], into });
+    const data = scores.data as Float32Array;
+    checkFinite(data);
+    return data;
+  };
+
+  const checkRoom = (cache: KeyValueCache, row: number, tokens: number): void => {
+    const needed = cache.lengths[row] + tokens;
+    if (needed > cache.capacity) {
+      throw new ContextOverflowError(
+        `decoder: ${needed} tokens do not fit into a cache of ${cache.capacity}; shorten the prompt or raise the context`,
+      );
+    }
+  };
+
+  const prefill: Decoder["prefill"] = async (cache, row, embeddings, signal) => {
+    const [, total, width] = embeddings.shape;
+    if (total === 0) throw new OptionsError("prefill: needs at least one token, got none");
+    checkRoom(cache, row, total);
+    let scores = new Float32Array(0);
+    for (let start = 0; start < total; start += prefillChunk) {
+      signal?.throwIfAborted();
+      const length = Math.min(prefillChunk, total - start);
+      const part = float32(
+        [1, length, width],
+        embeddings.data.subarray(start * width, (start + length) * width),
+      );
+      scores = (await run(cache, [row, row + 1], part, [cache.lengths[row]])) as typeof scores;
+      cache.lengths[row] += length;
+    }
+    return scores;
+  };
+
+  const step: Decoder["step"] = async (cache, tokens) => {
+    tokens.forEach((token, row) => {
+      if (token !== undefined) checkRoom(cache, row, 1);
+    });
+    const { data, shape } = await embed(tokens.map((token) => token ?? 0));
+    const width = shape[2];
+    // A sequence that is left out computes at its last place, which its next real token overwrites.
+    const places = cache.lengths.map((length) => Math.min(length, cache.capacity - 1));
+    const rows = float32([cache.batch, 1, width], data);
+    const scores = await run(cache, [0, cache.batch], rows, places);
+    tokens.forEach((token, row) => {
+      if (token !== undefined) cache.lengths[row] += 1;
+    });
+    return Array.from({ length: cache.batch }, (_, row) =>
+      scores.subarray(row * config.vocabularySize, (row + 1) * config.vocabularySize),
+    );
+  };
+
+  return { contextLength, createCache, releaseCache, growCache, embed, prefill, step };
+};

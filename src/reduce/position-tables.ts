@@ -1,0 +1,72 @@
+/** Position tables on square grids: two-dimensional sine-cosine tables, and their resizing. */
+import { OptionsError } from "../errors.js";
+
+/**
+ * The fixed table of a side × side grid in raster order, [side², width] (He et al. 2021, MAE; as
+ * LLaVA-Mini builds it). The first half follows the column, the second the row; within a half, sines
+ * come before cosines, with frequencies 10000^(-i / (width/4)).
+ */
+export const sinCosTable = (side: number, width: number): Float32Array => {
+  if (width % 4 !== 0) {
+    throw new OptionsError(`sinCosTable: width must be a multiple of 4, got ${width}`);
+  }
+  const quarter = width / 4;
+  const table = new Float32Array(side * side * width);
+  for (let row = 0; row < side; row += 1) {
+    for (let column = 0; column < side; column += 1) {
+      const start = (row * side + column) * width;
+      for (let index = 0; index < quarter; index += 1) {
+        const frequency = 10_000 ** (-index / quarter);
+        table[start + index] = Math.sin(column * frequency);
+        table[start + quarter + index] = Math.cos(column * frequency);
+        table[start + 2 * quarter + index] = Math.sin(row * frequency);
+        table[start + 3 * quarter + index] = Math.cos(row * frequency);
+      }
+    }
+  }
+  return table;
+};
+
+/** Keys' cubic kernel with a = -0.75, as `torch.nn.functional.interpolate` uses it. */
+const cubic = (distance: number): number => {
+  const a = -0.75;
+  const x = Math.abs(distance);
+  if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
+  if (x < 2) return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
+  return 0;
+};
+
+/** Weights of one axis: how much of each input place every output place takes, [toSide][fromSide]. */
+const axisWeights = (fromSide: number, toSide: number): number[][] =>
+  Array.from({ length: toSide }, (_, place) => {
+    const weights = new Array<number>(fromSide).fill(0);
+    const centre = ((place + 0.5) * fromSide) / toSide - 0.5;
+    const first = Math.floor(centre) - 1;
+    for (let tap = first; tap < first + 4; tap += 1) {
+      const clamped = Math.min(Math.max(tap, 0), fromSide - 1);
+      weights[clamped] += cubic(centre - tap);
+    }
+    return weights;
+  });
+
+/**
+ * The linear map that resizes a table on a fromSide² grid to a toSide² grid, [toSide², fromSide²]:
+ * bicubic (a = -0.75), half-pixel centres, borders clamped, no antialiasing. As a matrix it applies
+ * to any table, and its gradient is its transpose.
+ */
+export const bicubicResizeMatrix = (fromSide: number, toSide: number): Float32Array => {
+  const weights = axisWeights(fromSide, toSide);
+  const matrix = new Float32Array(toSide * toSide * fromSide * fromSide);
+  let index = 0;
+  for (const rowWeights of weights) {
+    for (const columnWeights of weights) {
+      for (const rowWeight of rowWeights) {
+        for (const columnWeight of columnWeights) {
+          matrix[index] = rowWeight * columnWeight;
+          index += 1;
+        }
+      }
+    }
+  }
+  return matrix;
+};

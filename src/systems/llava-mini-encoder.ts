@@ -1,0 +1,172 @@
+import { addDims, createGraph, dim, input } from "../graph/index.js";
+import { PromptError } from "../errors.js";
+import { embedTokens, llamaRopeTables } from "../language/llama.js";
+import { float32, int64, type TensorData } from "../tensor-data.js";
+import {
+  type Encoder,
+  type EncoderContext,
+  type EncodeOptions,
+  type MediaInput,
+  openLazily,
+  type PixelViews,
+} from "./encoder.js";
+import { FeatureCache, type Features } from "./feature-cache.js";
+import {
+  type LlavaMiniParams,
+  llavaMiniFuse,
+  llavaMiniVisual,
+  llavaMiniVisualShapes,
+  planFusion,
+} from "./llava-mini.js";
+import { compressorConfig, fusedPatches, type LlavaMiniConfig } from "./llava-mini-config.js";
+import { imagePlaceholderId } from "../text/image-placeholder.js";
+import { planSplice, spliceEmbeddings } from "./splice.js";
+
+/** The method fuses a prompt with one image or video; the reference breaks on a second one. */
+const checkMedia = (media: readonly MediaInput[]): void => {
+  if (media.length > 1) {
+    throw new PromptError(
+      `encodePrompt: LLaVA-Mini takes one image or video for a conversation, got ${media.length}; ` +
+        "give several images as the frames of a video, or use LLaVA",
+    );
+  }
+};
+
+/**
+ * LLaVA-Mini: each image or frame is fused with the whole prompt by itself. Compressed tokens of a
+ * video follow each other in time; its fused text is the mean over frames, kept as a running mean in
+ * float32 so that a clip of any length takes the memory of one frame.
+ */
+export const createLlavaMiniEncoder = (
+  params: LlavaMiniParams,
+  config: LlavaMiniConfig,
+  { open, featureCacheBytes, maxPromptTokens }: EncoderContext,
+): Encoder => {
+  const width = config.language.width;
+  const numCompressed = compressorConfig(config).gridSide ** 2;
+  const shapes = llavaMiniVisualShapes(config, 1);
+  const cache = new FeatureCache(featureCacheBytes);
+
+  const vision = openLazily(open, () => {
+    const pixels = input("pixels", "float32", shapes.pixels);
+    return createGraph("llava-mini.vision", { ...llavaMiniVisual(params, pixels, config) });
+  });
+  const fuse = openLazily(open, () => {
+    const fusedVisual =
+      fusedPatches(config) + (config.variant.compressedTokens === "fused" ? numCompressed : 0);
+    const length = addDims(fusedVisual, dim("L"));
+    const ids = input("ids", "int64", [1, "L"]);
+    const keyMask = input("keyMask", "bool", [1, length]);
+    const positions = input("positions", "int64", [1, length]);
+    const visual = {
+      patches: input("patches", "float32", shapes.patches),
+      compressed: input("compressed", "float32", shapes.compressed),
+    };
+    const tables = llamaRopeTables(config.language, fusedVisual + maxPromptTokens);
+    const fused = llavaMiniFuse(
+      params,
+      { visual, ids, keyMask, positions, tables },
+      config,
+    );
+    return createGraph("llava-mini.fuse", { fusedCompressed: fused.compressed, fusedText: fused.text });
+  });
+  const embed = openLazily(open, () => {
+    const ids = input("ids", "int64", [1, "L"]);
+    return createGraph("llava-mini.embed", { text: embedTokens(params.language, ids) });
+  });
+  const splice = openLazily(open, () => {
+    const text = input("text", "float32", ["L", width]);
+    const visual = input("visual", "float32", ["M", width]);
+    const index = input("index", "int64", [1, "T"]);
+    return createGraph("llava-mini.splice", { embeddings: spliceEmbeddings(text, visual, index) });
+  });
+
+  const encodePrompt = async (
+    ids: readonly number[],
+    media: readonly MediaInput[],
+    { signal, isAnswer, onProgress }: EncodeOptions = {},
+  ) => {
+    checkMedia(media);
+    const item = media[0];
+    const knownIds = int64([1, ids.length], ids.map((id) => (id === imagePlaceholderId ? 0 : id)));
+    const timings = { visionMs: 0, fusionMs: 0 };
+    if (item === undefined) {
+      // As in the reference: without an image, pre-fusion is skipped.
+      const startedMs = performance.now();
+      planSplice([{ ids, visualRows: [] }], ids.length, 0);
+      const { text } = await (await embed()).run({ ids: knownIds });
+      timings.fusionMs = performance.now() - startedMs;
+      const embeddings = text as TensorData<"float32">;
+      return { embeddings, visualTokens: [], cachedViews: 0, timings };
+    }
+
+    const rawAnswers = config.variant.earlierAnswers === "raw" ? isAnswer : undefined;
+    const plan = planFusion([ids], config, rawAnswers === undefined ? undefined : [rawAnswers]);
+    const total = item.kind === "image" ? 1 : item.numFrames;
+    const compressed: Float32Array[] = [];
+    let text = new Float32Array(0);
+    let cachedViews = 0;
+
+    const fuseFrame = async (views: PixelViews): Promise<void> => {
+      signal?.throwIfAborted();
+      const startedMs = performance.now();
+      let visual: Features | undefined = cache.get(views.key);
+      if (visual === undefined) {
+        const { data, shape } = views.pixels;
+        const pixels = float32([1, ...shape], data);
+        visual = await (await vision()).run({ pixels });
+        cache.set(views.key, visual);
+      } else {
+        cachedViews += 1;
+      }
+      timings.visionMs += performance.now() - startedMs;
+      const fusionStartedMs = performance.now();
+      const session = await fuse();
+      const fused = await session.run({ ids: knownIds, ...plan, ...visual });
+      compressed.push(fused.fusedCompressed.data as Float32Array);
+      const frameText = fused.fusedText.data as Float32Array;
+      if (compressed.length === 1) {
+        text = frameText.slice();
+      } else {
+        // Running sum in float32; divided by the number of frames below, as the reference does.
+        for (let index = 0; index < text.length; index += 1) text[index] += frameText[index];
+      }
+      timings.fusionMs += performance.now() - fusionStartedMs;
+      onProgress?.(compressed.length, total);
+    };
+    if (item.kind === "image") await fuseFrame(item.views);
+    else for await (const frame of item.frames()) await fuseFrame(frame);
+    if (compressed.length === 0) {
+      throw new PromptError("encodePrompt: a video needs at least one frame, got none");
+    }
+    const numFrames = compressed.length;
+    if (numFrames > 1) for (let index = 0; index < text.length; index += 1) text[index] /= numFrames;
+
+    const spliceStartedMs = performance.now();
+    const numRows = numFrames * numCompressed;
+    const visual = new Float32Array(numRows * width);
+    compressed.forEach((rows, frame) => {
+      visual.set(rows, frame * numCompressed * width);
+    });
+    const visualRows = [Array.from({ length: numRows }, (_, row) => row)];
+    const { index } = planSplice([{ ids, visualRows }], ids.length, numRows);
+    const { embeddings } = await (await splice()).run({
+      text: float32([ids.length, width], text),
+      visual: float32([numRows, width], visual),
+      index,
+    });
+    timings.fusionMs += performance.now() - spliceStartedMs;
+    return {
+      embeddings: embeddings as TensorData<"float32">,
+      visualTokens: [numRows],
+      cachedViews,
+      timings,
+    };
+  };
+
+  return {
+    encodePrompt,
+    countImageTokens: () => numCompressed,
+    countVideoTokens: (_, numFrames) => numFrames * numCompressed,
+  };
+};

@@ -1,0 +1,65 @@
+import type { LlamaConfig } from "../language/llama-config.js";
+import { ParameterScope } from "../nn/parameter-scope.js";
+import type { RenameRule } from "../weights/rename.js";
+import type { Encoder, EncoderContext } from "./encoder.js";
+import { type LlavaParams, llavaNames, llavaParams } from "./llava.js";
+import { type LlavaConfig, parseLlavaConfig } from "./llava-config.js";
+import { createLlavaEncoder } from "./llava-encoder.js";
+import { llavaMiniNames, llavaMiniParams } from "./llava-mini.js";
+import { type LlavaMiniVariant, parseLlavaMiniConfig } from "./llava-mini-config.js";
+import { createLlavaMiniEncoder } from "./llava-mini-encoder.js";
+
+/** A system as its config describes it: parameters, their published names, and how it encodes. */
+export type System = {
+  readonly config: LlavaConfig;
+  readonly language: LlamaConfig;
+  readonly params: LlavaParams;
+  readonly names: readonly RenameRule[];
+  /** Largest number of images or videos in one conversation. */
+  readonly maxMedia: number;
+  createEncoder(context: EncoderContext): Encoder;
+};
+
+export type SystemOptions = {
+  /** LLaVA-Mini: which of the differences between paper and released code to follow. */
+  readonly variant?: LlavaMiniVariant;
+};
+
+/** Buffers that older checkpoints store and that are no parameters. */
+export const ignoredTensors: readonly RegExp[] = [/\.rotary_emb\.inv_freq$/, /\.position_ids$/];
+
+/**
+ * Reads a model's `config.json` and describes its system. `towerConfig` is the vision tower's own
+ * config where there is one. Throws `UnknownArchitectureError` or `ModelConfigError`.
+ */
+export const parseSystem = (
+  config: unknown,
+  towerConfig?: unknown,
+  { variant }: SystemOptions = {},
+): System => {
+  const llava = parseLlavaConfig(config, towerConfig);
+  const scope = new ParameterScope();
+  if (llava.system === "llava-mini") {
+    const mini = parseLlavaMiniConfig(config, towerConfig, variant);
+    const params = llavaMiniParams(scope, mini);
+    return {
+      config: mini,
+      language: mini.language,
+      params,
+      names: llavaMiniNames(mini),
+      maxMedia: 1,
+      createEncoder: (context) => createLlavaMiniEncoder(params, mini, context),
+    };
+  }
+  const params = llavaParams(scope, llava);
+  return {
+    config: llava,
+    language: llava.language,
+    params,
+    names: llavaNames(llava).filter(
+      ([own]) => own !== "imageNewline" || params.imageNewline !== undefined,
+    ),
+    maxMedia: Number.POSITIVE_INFINITY,
+    createEncoder: (context) => createLlavaEncoder(params, llava, context),
+  };
+};

@@ -1,0 +1,101 @@
+import { readdir, readFile } from "node:fs/promises";
+import { join } from "node:path";
+import { ModelNotFoundError } from "../errors.js";
+import type { Engine } from "../graph/index.js";
+import { createNodeEngine, type NodeEngineOptions } from "../graph/engine.node.js";
+import { decodeImage } from "../image/decode.node.js";
+import { producePreprocessed } from "../image/preprocess-recorded.js";
+import { locateForEngine } from "../load/located-tensors.node.js";
+import { locateParameters } from "../load/parameter-source.js";
+import { ignoredTensors } from "../systems/system.js";
+import type { TensorData } from "../tensor-data.js";
+import { openModelFolder } from "../weights/model-folder.node.js";
+import { createRenameTable } from "../weights/rename.js";
+import { openSafetensors, readTensor } from "../weights/safetensors-file.node.js";
+import { compareRecorded, type VerifyResult, verifyModel } from "./verify.js";
+
+export type VerifyOptions = NodeEngineOptions & {
+  /** Largest accepted difference, relative to each tensor's largest value. */
+  readonly tolerance?: number;
+};
+
+/** Pixel values are compared more strictly: they follow from 8-bit pixels by two roundings. */
+const pixelTolerance = 1e-5;
+
+const readRecorded = async (folder: string): Promise<Map<string, TensorData>> => {
+  const path = join(folder, "io.safetensors");
+  const file = await openSafetensors(path).catch((cause: unknown) => {
+    if ((cause as { code?: string }).code !== "ENOENT" && !(cause instanceof ModelNotFoundError)) throw cause;
+    throw new ModelNotFoundError(
+      `verifyFolder: the folder must hold io.safetensors, recorded inputs and outputs; got none in ${folder}`,
+      { cause },
+    );
+  });
+  const recorded = new Map<string, TensorData>();
+  for (const [name, entry] of file.tensors) recorded.set(name, await readTensor(path, entry));
+  return recorded;
+};
+
+const readJson = async (path: string): Promise<unknown> =>
+  JSON.parse(await readFile(path, "utf8")) as unknown;
+
+/** A folder of images with their recorded preprocessing: `image{i}_*.png`, `geometry.json`. */
+const verifyPreprocessing = async (
+  folder: string,
+  names: readonly string[],
+  tolerance?: number,
+): Promise<VerifyResult> => {
+  const recorded = await readRecorded(folder);
+  const images = new Map<number, Awaited<ReturnType<typeof decodeImage>>>();
+  for (const name of names) {
+    const index = /^image(\d+).*\.(png|jpe?g|webp|gif|tiff?|avif)$/i.exec(name)?.[1];
+    if (index !== undefined) images.set(Number(index), await decodeImage(join(folder, name)));
+  }
+  const settings = {
+    geometry: names.includes("geometry.json")
+      ? await readJson(join(folder, "geometry.json"))
+      : undefined,
+    preprocessorConfig: names.includes("preprocessor_config.json")
+      ? await readJson(join(folder, "preprocessor_config.json"))
+      : undefined,
+  };
+  const tensors = producePreprocessed(images, [...recorded.keys()], settings);
+  const tolerances = new Map([...recorded.keys()].map((name) => [name, tolerance ?? pixelTolerance]));
+  return compareRecorded(recorded, { tensors, inputs: new Set(), tolerances });
+};
+
+/**
+ * Verifies a folder: a model with recorded inputs and outputs, or images with their recorded
+ * preprocessing. Throws typed errors for folders that are neither.
+ */
+export const verifyFolder = async (
+  folder: string,
+  { tolerance, ...engineOptions }: VerifyOptions = {},
+): Promise<VerifyResult> => {
+  const names = await readdir(folder).catch((cause: unknown) => {
+    throw new ModelNotFoundError(`verifyFolder: no such folder: ${folder}`, { cause });
+  });
+  if (!names.includes("config.json") && names.some((name) => /^image\d+/.test(name))) {
+    return verifyPreprocessing(folder, names, tolerance);
+  }
+  const model = await openModelFolder(folder, { offline: true });
+  const tower = await model.subfolder("vision_tower");
+  const recorded = await readRecorded(folder);
+  const found = await locateForEngine(model.tensors);
+  const engine: Engine = createNodeEngine(engineOptions);
+  try {
+    return await verifyModel(
+      {
+        recorded,
+        config: model.config,
+        towerConfig: tower?.config,
+        engine,
+        locate: (parameters, names) =>
+          locateParameters(parameters, found, createRenameTable(names), { ignore: ignoredTensors }),
+      },
+      tolerance,
+    );
+  } finally {
+    await engine.close();
+  }
+};
