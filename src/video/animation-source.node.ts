@@ -10,15 +10,14 @@ const pixelsPerStep = 1 << 24;
 /** Browsers show frames of 10 ms or less, which are mistakes, for 100 ms, and so count them here. */
 const frameMs = (delay: number): number => (delay > 10 ? delay : 100);
 
-/** `gif` or `webp` if the file starts like one, else undefined. */
-export const detectAnimation = async (path: string): Promise<"gif" | "webp" | undefined> => {
+/** Whether a file starts like a GIF or WebP, animated or not. */
+export const isAnimation = async (path: string): Promise<boolean> => {
   const file = await open(path, "r");
   try {
     const start = new Uint8Array(12);
     await file.read(start, 0, 12, 0);
     const text = String.fromCharCode(...start);
-    if (/^GIF8[79]a/.test(text)) return "gif";
-    return /^RIFF[^]{4}WEBP/.test(text) ? "webp" : undefined;
+    return text.startsWith("GIF8") || (text.startsWith("RIFF") && text.endsWith("WEBP"));
   } finally {
     await file.close();
   }

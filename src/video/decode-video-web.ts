@@ -20,5 +20,5 @@ export const openVideo = async (
   }
   const { BlobSource } = await import("mediabunny");
   const codecs = { VideoDecoder, EncodedVideoChunk };
-  return await openTrack(new BlobSource(file), "video", codecs, options.maxPixels);
+  return await openTrack(new BlobSource(file), "video", codecs, options);
 };

@@ -1,6 +1,6 @@
 import { stat } from "node:fs/promises";
 import { LimitError, VideoDecodeError } from "../errors.js";
-import { detectAnimation, openAnimation } from "./animation-source.node.js";
+import { isAnimation, openAnimation } from "./animation-source.node.js";
 import { openWithFfmpeg } from "./ffmpeg-source.node.js";
 import { openFolder } from "./folder-source.node.js";
 import type { VideoSource } from "./video-source.js";
@@ -37,7 +37,7 @@ const tryWebCodecs = async (path: string, maxPixels?: number): Promise<VideoSour
   if (codecs instanceof Error) return codecs;
   const { FilePathSource } = await import("mediabunny");
   try {
-    return await openTrack(new FilePathSource(path), path, codecs, maxPixels);
+    return await openTrack(new FilePathSource(path), path, codecs, { maxPixels });
   } catch (error) {
     if (error instanceof LimitError || !(error instanceof Error)) throw error;
     return error;
@@ -88,6 +88,6 @@ export const openVideo = async (
   if (stats.isDirectory()) {
     return await openFolder(path, framesPerSecond, maxPixels === undefined ? {} : { maxPixels });
   }
-  if (await detectAnimation(path)) return await openAnimation(path, maxPixels);
+  if (await isAnimation(path)) return await openAnimation(path, maxPixels);
   return await openFile(path, options);
 };

@@ -151,7 +151,7 @@ async function* readFrames(
     }
     const next = ranges[from + some.length]?.[0] ?? Infinity;
     if (position < indices.length && indices[position] < next) {
-      throw missingFrameError(path, indices[position], facts.frameCount, indices[position]);
+      throw missingFrameError(path, indices[position], facts.frameCount);
     }
   }
 }

@@ -82,7 +82,8 @@ const countWanted = (
         "`uniform`, or re-encode the video at a constant frame rate.",
     );
   }
-  const perSecond = Math.floor(frameCount / frameRate);
+  // A frame rate that was made from a duration must give that duration back, not a hair less.
+  const perSecond = Math.floor((frameCount / frameRate) * (1 + 1e-9));
   if (perSecond >= 1) return perSecond;
   if (shortClip === "one-frame") return 1;
   throw new VideoDecodeError(

@@ -36,8 +36,8 @@ export const checkIndices = (indices: readonly number[], frameCount: number): vo
 };
 
 /** The error for a file that holds fewer frames than its header promises. */
-export const missingFrameError = (name: string, index: number, promised: number, found: number) =>
+export const missingFrameError = (name: string, index: number, promised: number) =>
   new VideoDecodeError(
-    `readFrames: ${name} holds the ${promised} frames that it promises, got ${found} and no frame ` +
-      `${index}. The file is cut off or damaged: fetch it again or re-encode it.`,
+    `readFrames: ${name} holds the ${promised} frames that it promises, got no frame ${index}. ` +
+      "The file is cut off or damaged: fetch it again or re-encode it.",
   );

@@ -1,5 +1,5 @@
 import type { Input, InputVideoTrack, Source } from "mediabunny";
-import { VideoDecodeError } from "../errors.js";
+import { SaccadeError, VideoDecodeError } from "../errors.js";
 import { checkArea, type RgbImage } from "../image/image.js";
 import { rotateImage } from "./rotate.js";
 import { checkIndices, missingFrameError, type VideoSource } from "./video-source.js";
@@ -12,8 +12,12 @@ export type VideoCodecs = {
 
 /** Chunks given to the decoder before we wait for frames. */
 const maxQueued = 8;
-/** Without any frame for so long, the decoder counts as dead. */
-const stallMs = 10_000;
+export type TrackOptions = {
+  /** Largest frame in pixels. Default: that of images. */
+  readonly maxPixels?: number | undefined;
+  /** Without any progress for so long, in milliseconds, the decoder counts as dead. Default 10000. */
+  readonly stallMs?: number | undefined;
+};
 
 const pause = (ms: number) => new Promise<void>((resolve) => setTimeout(resolve, ms));
 
@@ -41,6 +45,7 @@ const createFrameReader = (
   codecs: VideoCodecs,
   config: VideoDecoderConfig,
   isWanted: (order: number) => boolean,
+  stallMs: number,
 ) => {
   const frames: VideoFrame[] = [];
   let numFrames = 0;
@@ -78,7 +83,6 @@ const createFrameReader = (
 
   return {
     frames,
-    numDecoded: () => numFrames,
     decode: async (chunk: EncodedVideoChunk) => {
       if (failure) throw failure;
       decoder.decode(chunk);
@@ -109,6 +113,7 @@ type Track = {
   /** Frames that are decoded before time 0 and not shown. */
   readonly numHidden: number;
   readonly rotation: number;
+  readonly stallMs: number;
 };
 
 async function* readTrack(
@@ -116,13 +121,14 @@ async function* readTrack(
   config: VideoDecoderConfig,
   codecs: VideoCodecs,
   indices: readonly number[],
-  { name, frameCount, numHidden, rotation }: Track,
+  { name, frameCount, numHidden, rotation, stallMs }: Track,
 ): AsyncGenerator<RgbImage> {
   checkIndices(indices, frameCount);
   if (indices.length === 0) return;
   const { EncodedPacketSink } = await import("mediabunny");
   const wanted = new Set(indices);
-  const reader = createFrameReader(codecs, config, (order) => wanted.has(order - numHidden));
+  const isWanted = (order: number) => wanted.has(order - numHidden);
+  const reader = createFrameReader(codecs, config, isWanted, stallMs);
   let position = 0;
   async function* drain(): AsyncGenerator<RgbImage> {
     for (let frame = reader.frames.shift(); frame; frame = reader.frames.shift()) {
@@ -144,7 +150,7 @@ async function* readTrack(
     await reader.flush();
     yield* drain();
     if (position < indices.length) {
-      throw missingFrameError(name, indices[position], frameCount, reader.numDecoded() - numHidden);
+      throw missingFrameError(name, indices[position], frameCount);
     }
   } catch (error) {
     if (error instanceof VideoDecodeError) throw error;
@@ -158,7 +164,12 @@ async function* readTrack(
   }
 }
 
-const openInput = async (input: Input, name: string, codecs: VideoCodecs, maxPixels?: number) => {
+const openInput = async (
+  input: Input,
+  name: string,
+  codecs: VideoCodecs,
+  maxPixels?: number | undefined,
+) => {
   const { EncodedPacketSink } = await import("mediabunny");
   const track = await input.getPrimaryVideoTrack();
   const found = await track?.getDecoderConfig();
@@ -199,7 +210,8 @@ const openInput = async (input: Input, name: string, codecs: VideoCodecs, maxPix
     end = Math.max(end, packet.timestamp + packet.duration);
   }
   const first = await track.getFirstTimestamp();
-  const durationSeconds = end - Math.max(0, first);
+  // Whole microseconds: sums of fractions of a second must not make 6 seconds 5.999999999.
+  const durationSeconds = Math.round((end - Math.max(0, first)) * 1e6) / 1e6;
   const frameRate = durationSeconds > 0 ? frameCount / durationSeconds : 0;
   const facts = { width, height, frameCount, durationSeconds, frameRate };
   return { track, config, rotation, numHidden, facts };
@@ -217,7 +229,7 @@ export const openTrack = async (
   source: Source,
   name: string,
   codecs: VideoCodecs,
-  maxPixels?: number,
+  { maxPixels, stallMs = 10_000 }: TrackOptions = {},
 ): Promise<VideoSource> => {
   const { ALL_FORMATS, Input } = await import("mediabunny");
   const input = new Input({ formats: ALL_FORMATS, source });
@@ -235,11 +247,22 @@ export const openTrack = async (
       ...facts,
       skippedFiles: [],
       readFrames: (indices) =>
-        readTrack(track, config, codecs, indices, { name, frameCount, numHidden, rotation }),
+        readTrack(track, config, codecs, indices, {
+          name,
+          frameCount,
+          numHidden,
+          rotation,
+          stallMs,
+        }),
       close: async () => input.dispose(),
     };
   } catch (error) {
     input.dispose();
-    throw error;
+    if (error instanceof SaccadeError) throw error;
+    throw new VideoDecodeError(
+      `openVideo: ${name} is an MP4, MOV, WebM, Matroska or MPEG-TS file, got ` +
+        `${error instanceof Error ? error.message : error} Convert it to an H.264 MP4.`,
+      { cause: error },
+    );
   }
 };
