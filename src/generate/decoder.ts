@@ -140,6 +140,7 @@ export const createDecoder = async (
     createGraph("embed-tokens", { embeddings: embedTokens(params, ids) }),
   );
   const session: Session = await open(decoderGraph(params, config, contextLength));
+  const chunk = Math.min(prefillChunk, await engine.maxFusedQueries());
 
   const embed = async (tokens: readonly number[]): Promise<TensorData<"float32">> => {
     const bad = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocabularySize);
@@ -244,9 +245,9 @@ export const createDecoder = async (
     if (total === 0) throw new OptionsError("prefill: needs at least one token, got none");
     checkRoom(cache, row, total);
     let scores = new Float32Array(0);
-    for (let start = 0; start < total; start += prefillChunk) {
+    for (let start = 0; start < total; start += chunk) {
       signal?.throwIfAborted();
-      const length = Math.min(prefillChunk, total - start);
+      const length = Math.min(chunk, total - start);
       const part = float32(
         [1, length, width],
         embeddings.data.subarray(start * width, (start + length) * width),

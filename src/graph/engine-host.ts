@@ -88,7 +88,11 @@ export class EngineHost {
       session = await this.runtime.InferenceSession.create(request.model, sessionOptions(request));
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      if (/backend not found|no available backend|not.*(supported|available)|EP.*(not|fail)|adapter|cuda/i.test(reason)) {
+      if (
+        /backend not found|no available backend|not.*(supported|available)|EP.*(not|fail)|adapter|cuda/i.test(
+          reason,
+        )
+      ) {
         throw new ProviderUnavailableError(
           `open: provider "${request.provider}" cannot be used here (${reason}); choose another provider`,
           { cause },
@@ -170,7 +174,8 @@ export class EngineHost {
 
   private session(id: number): InferenceSession {
     const session = this.sessions.get(id);
-    if (session === undefined) throw new SessionClosedError("run: the session is closed; open a new one");
+    if (session === undefined)
+      throw new SessionClosedError("run: the session is closed; open a new one");
     return session;
   }
 

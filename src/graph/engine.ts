@@ -41,7 +41,10 @@ export type Session = {
    * Computes outputs from feeds. Throws `ShapeError` naming the tensor, the expected and the
    * received shape, before anything runs.
    */
-  run(feeds: Readonly<Record<string, Feed>>, options?: RunOptions): Promise<Record<string, TensorData>>;
+  run(
+    feeds: Readonly<Record<string, Feed>>,
+    options?: RunOptions,
+  ): Promise<Record<string, TensorData>>;
   close(): Promise<void>;
 };
 
@@ -50,6 +53,12 @@ export type Engine = {
   readonly provider: Provider;
   readonly threads: number;
   open(graph: Graph, parameters: ParameterSource): Promise<Session>;
+  /**
+   * Largest number of queries for which fused attention computes rightly here: infinite on any
+   * adapter that keeps WebGPU's usual subgroup sizes, small on some software adapters. Found by
+   * computing; graphs are written accordingly.
+   */
+  maxFusedQueries(): Promise<number>;
   /** Zero-filled memory that stays in the engine. */
   allocate(dtype: DType, shape: readonly number[]): Promise<Resident>;
   /** Copies elements between two memories of the same type, as [blocks, length] with strides. */
@@ -79,17 +88,25 @@ export const bindFeeds = (graph: Graph, feeds: Readonly<Record<string, Feed>>): 
   }
   for (const [name, tensor] of graph.inputs) {
     const feed = feeds[name];
-    if (feed === undefined) throw new ShapeError(`run: input "${name}" of "${graph.name}" is missing`);
+    if (feed === undefined)
+      throw new ShapeError(`run: input "${name}" of "${graph.name}" is missing`);
     // Plain names first: they give the values that expressions are then checked against.
     if (feed.dtype === tensor.dtype && feed.shape.length === tensor.shape.length) {
       tensor.shape.forEach((side, axis) => {
         const names = [...namesInShape([side])];
-        if (names.length === 1 && String(side) === names[0]) bindings[names[0]] ??= feed.shape[axis];
+        if (names.length === 1 && String(side) === names[0])
+          bindings[names[0]] ??= feed.shape[axis];
       });
     }
   }
   for (const [name, tensor] of graph.inputs) {
-    checkValue(`input "${name}" of "${graph.name}"`, tensor.dtype, tensor.shape, feeds[name], bindings);
+    checkValue(
+      `input "${name}" of "${graph.name}"`,
+      tensor.dtype,
+      tensor.shape,
+      feeds[name],
+      bindings,
+    );
   }
   return bindings;
 };

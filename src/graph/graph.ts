@@ -50,7 +50,8 @@ export const createGraph = (name: string, outputs: Readonly<Record<string, Tenso
         }
       } else if (!visited.has(operation)) {
         stack.push({ tensor: frame.tensor, expanded: true });
-        for (const tensor of [...operation.inputs].reverse()) stack.push({ tensor, expanded: false });
+        for (const tensor of [...operation.inputs].reverse())
+          stack.push({ tensor, expanded: false });
       }
     }
   };

@@ -2,7 +2,12 @@
 export * from "./engine.js";
 export { createGraph, type Graph } from "./graph.js";
 export * from "./initializers.js";
-export { inMemoryParameters, lowerGraph, type ParameterSource, type StoredParameter } from "./onnx/lower-graph.js";
+export {
+  inMemoryParameters,
+  lowerGraph,
+  type ParameterSource,
+  type StoredParameter,
+} from "./onnx/lower-graph.js";
 export type { ExternalLocation } from "./onnx/onnx-messages.js";
 export * from "./operators/index.js";
 export * from "./shape.js";

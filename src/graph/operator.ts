@@ -36,6 +36,10 @@ export type Lowering = {
   name(tensor: Tensor): string;
   /** A one-dimensional int64 constant. */
   ints(values: readonly number[]): string;
+  /** An int64 scalar constant. */
+  int(value: number): string;
+  /** Largest number of queries for which the engine's fused attention is right; infinite as a rule. */
+  readonly maxFusedQueries: number;
   /** A float32 scalar constant. */
   scalar(value: number): string;
   /** A one-dimensional int64 value with the sides of `shape`, computed at run time where named. */

@@ -10,6 +10,7 @@ import {
   type Session,
 } from "./engine.js";
 import type { EngineHost, OpenRequest } from "./engine-host.js";
+import { type OpenWithLimit, probeFusedQueries } from "./fused-attention-probe.js";
 import { lowerGraph, type ParameterSource } from "./onnx/lower-graph.js";
 
 /** `EngineHost` as seen from elsewhere: every method answers later. */
@@ -39,7 +40,17 @@ export const createRemoteEngine = (
     if (closed) throw closedError("engine");
   };
 
-  const open: Engine["open"] = async (graph, parameters) => {
+  let fusedQueries: Promise<number> | undefined;
+  const maxFusedQueries = (): Promise<number> => {
+    fusedQueries ??=
+      provider === "webgpu" ? probeFusedQueries(openWith) : Promise.resolve(Infinity);
+    return fusedQueries;
+  };
+
+  const open: Engine["open"] = async (graph, parameters) =>
+    openWith(graph, parameters, await maxFusedQueries());
+
+  const openWith: OpenWithLimit = async (graph, parameters, maxFusedQueries) => {
     assertOpen();
     const startedMs = performance.now();
     let usesFiles = false;
@@ -48,7 +59,7 @@ export const createRemoteEngine = (
       usesFiles ||= !(stored.content instanceof Uint8Array);
       return stored;
     };
-    const model = lowerGraph(graph, watched);
+    const model = lowerGraph(graph, watched, { maxFusedQueries });
     const sessionId = await host.open({
       model,
       provider,
@@ -83,7 +94,13 @@ export const createRemoteEngine = (
       for (const [name, value] of Object.entries(results)) {
         const tensor = graph.outputs.get(name);
         if (tensor !== undefined) {
-          checkValue(`output "${name}" of "${graph.name}"`, tensor.dtype, tensor.shape, value, bindings);
+          checkValue(
+            `output "${name}" of "${graph.name}"`,
+            tensor.dtype,
+            tensor.shape,
+            value,
+            bindings,
+          );
         }
       }
       return results;
@@ -101,6 +118,7 @@ export const createRemoteEngine = (
     provider,
     threads,
     open,
+    maxFusedQueries,
     allocate: (dtype, shape) => {
       assertOpen();
       return host.allocate(dtype, shape);

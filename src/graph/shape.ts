@@ -39,7 +39,9 @@ export class DimExpression {
     const kept = [...terms].filter(([, coefficient]) => coefficient !== 0);
     if (kept.length === 0) return 0;
     if (kept.length === 1 && kept[0][0] === "") return kept[0][1];
-    return new DimExpression(new Map(kept.sort(([a], [b]) => (a === "" ? 1 : b === "" ? -1 : a < b ? -1 : 1))));
+    return new DimExpression(
+      new Map(kept.sort(([a], [b]) => (a === "" ? 1 : b === "" ? -1 : a < b ? -1 : 1))),
+    );
   }
 
   toString(): string {
@@ -51,7 +53,8 @@ export class DimExpression {
   }
 }
 
-export const dim = (like: DimLike): Dim => (typeof like === "string" ? DimExpression.named(like) : like);
+export const dim = (like: DimLike): Dim =>
+  typeof like === "string" ? DimExpression.named(like) : like;
 
 const termsOf = (value: Dim): ReadonlyMap<string, number> =>
   typeof value === "number" ? new Map([["", value]]) : value.terms;
@@ -121,7 +124,9 @@ export const evaluateDim = (side: Dim, bindings: DimBindings): number => {
     for (const name of names.split("*").filter(Boolean)) {
       const bound = bindings[name];
       if (bound === undefined) {
-        throw new GraphError(`evaluateDim: ${side} needs a value for ${name}; pass it in the bindings`);
+        throw new GraphError(
+          `evaluateDim: ${side} needs a value for ${name}; pass it in the bindings`,
+        );
       }
       term *= bound;
     }

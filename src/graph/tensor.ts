@@ -1,7 +1,7 @@
 import type { DType, TensorData } from "../tensor-data.js";
 import type { Initializer } from "./initializers.js";
 import type { Operator } from "./operator.js";
-import { dim, type DimLike, type Shape } from "./shape.js";
+import { type DimLike, dim, type Shape } from "./shape.js";
 
 /** One application of an operator: the node of the graph. */
 export type Operation = {

@@ -115,7 +115,10 @@ export const llamaLayer = (
   const attended = applyLinear(params.attention.output, mixed);
   taps?.add("attention", attended);
   const middle = add(x, attended);
-  const output = add(middle, gatedMlp(params.mlp, applyRmsNorm(params.mlpNorm, middle, normEpsilon)));
+  const output = add(
+    middle,
+    gatedMlp(params.mlp, applyRmsNorm(params.mlpNorm, middle, normEpsilon)),
+  );
   taps?.add("output", output);
   return { output, cache };
 };
@@ -134,7 +137,14 @@ export const llama = (
   const caches: CacheTensors[] = [];
   let x = embeddings;
   params.layers.forEach((layer, index) => {
-    const { output, cache } = llamaLayer(layer, x, context, index, config, taps?.under(`layers.${index}`));
+    const { output, cache } = llamaLayer(
+      layer,
+      x,
+      context,
+      index,
+      config,
+      taps?.under(`layers.${index}`),
+    );
     x = output;
     if (cache !== undefined) caches.push(cache);
   });

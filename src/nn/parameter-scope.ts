@@ -25,7 +25,10 @@ export class ParameterScope {
 }
 
 /** Any nesting of parameters. */
-export type ParameterTree = Tensor | readonly ParameterTree[] | { readonly [key: string]: ParameterTree | undefined };
+export type ParameterTree =
+  | Tensor
+  | readonly ParameterTree[]
+  | { readonly [key: string]: ParameterTree | undefined };
 
 /** The parameters of a tree by their full names. */
 export const listParameters = (tree: ParameterTree | undefined): Map<string, Tensor> => {

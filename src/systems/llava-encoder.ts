@@ -1,13 +1,14 @@
-import { createGraph, input, reshape, type Tensor } from "../graph/index.js";
 import { PromptError } from "../errors.js";
+import { createGraph, input, reshape, type Tensor } from "../graph/index.js";
 import type { ImagePlan } from "../image/view-plan.js";
 import { embedTokens } from "../language/llama.js";
 import { int64, type TensorData } from "../tensor-data.js";
+import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { clipGridSide } from "../vision/clip.js";
 import {
+  type EncodeOptions,
   type Encoder,
   type EncoderContext,
-  type EncodeOptions,
   type MediaInput,
   openLazily,
   type PixelViews,
@@ -16,7 +17,6 @@ import { FeatureCache } from "./feature-cache.js";
 import { type LlavaParams, llavaVisualTokens, newlineRow } from "./llava.js";
 import { type LlavaConfig, tokensPerView } from "./llava-config.js";
 import { newlineIndex, planSpatialUnpad } from "./llava-next.js";
-import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { planSplice, spliceEmbeddings } from "./splice.js";
 
 /** Views' tokens in the order in which they enter the language model; `newlineIndex` is the newline. */
@@ -68,7 +68,10 @@ export const createLlavaEncoder = (
     { signal, onProgress }: EncodeOptions = {},
   ) => {
     const startedMs = performance.now();
-    const total = media.reduce((sum, item) => sum + (item.kind === "image" ? 1 : item.numFrames), 0);
+    const total = media.reduce(
+      (sum, item) => sum + (item.kind === "image" ? 1 : item.numFrames),
+      0,
+    );
     const parts: TensorData[] = [];
     const rowsOfMedia: number[][] = [];
     let numRows = 0;
@@ -100,7 +103,8 @@ export const createLlavaEncoder = (
       }
       const rows: number[] = [];
       for await (const frame of item.frames()) rows.push(...(await encodeImage(frame)));
-      if (rows.length === 0) throw new PromptError("encodePrompt: a video needs at least one frame");
+      if (rows.length === 0)
+        throw new PromptError("encodePrompt: a video needs at least one frame");
       rowsOfMedia.push(rows);
     }
     const visionMs = performance.now() - startedMs;
@@ -115,7 +119,10 @@ export const createLlavaEncoder = (
     );
     const session = await splice();
     const { embeddings } = await session.run({
-      ids: int64([ids.length], ids.map((id) => (id === imagePlaceholderId ? 0 : id))),
+      ids: int64(
+        [ids.length],
+        ids.map((id) => (id === imagePlaceholderId ? 0 : id)),
+      ),
       visual: joinRows(parts, width),
       index: plan.index,
     });

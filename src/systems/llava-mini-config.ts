@@ -80,7 +80,8 @@ export const parseLlavaMiniConfig = (
   return {
     ...llava,
     system: "llava-mini",
-    imageMode: resolutionRatio === 1 ? { aspect } : { aspect, subImages: { ratio: resolutionRatio } },
+    imageMode:
+      resolutionRatio === 1 ? { aspect } : { aspect, subImages: { ratio: resolutionRatio } },
     compressorSide: parsed.data.compressor_size,
     prefusionLayers: parsed.data.prefusion_layer_num,
     resolutionRatio,

@@ -1,11 +1,12 @@
-import { addDims, createGraph, dim, input } from "../graph/index.js";
 import { PromptError } from "../errors.js";
+import { addDims, createGraph, dim, input } from "../graph/index.js";
 import { embedTokens, llamaRopeTables } from "../language/llama.js";
 import { float32, int64, type TensorData } from "../tensor-data.js";
+import { imagePlaceholderId } from "../text/image-placeholder.js";
 import {
+  type EncodeOptions,
   type Encoder,
   type EncoderContext,
-  type EncodeOptions,
   type MediaInput,
   openLazily,
   type PixelViews,
@@ -19,7 +20,6 @@ import {
   planFusion,
 } from "./llava-mini.js";
 import { compressorConfig, fusedPatches, type LlavaMiniConfig } from "./llava-mini-config.js";
-import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { planSplice, spliceEmbeddings } from "./splice.js";
 
 /** The method fuses a prompt with one image or video; the reference breaks on a second one. */
@@ -63,12 +63,11 @@ export const createLlavaMiniEncoder = (
       compressed: input("compressed", "float32", shapes.compressed),
     };
     const tables = llamaRopeTables(config.language, fusedVisual + maxPromptTokens);
-    const fused = llavaMiniFuse(
-      params,
-      { visual, ids, keyMask, positions, tables },
-      config,
-    );
-    return createGraph("llava-mini.fuse", { fusedCompressed: fused.compressed, fusedText: fused.text });
+    const fused = llavaMiniFuse(params, { visual, ids, keyMask, positions, tables }, config);
+    return createGraph("llava-mini.fuse", {
+      fusedCompressed: fused.compressed,
+      fusedText: fused.text,
+    });
   });
   const embed = openLazily(open, () => {
     const ids = input("ids", "int64", [1, "L"]);
@@ -88,7 +87,10 @@ export const createLlavaMiniEncoder = (
   ) => {
     checkMedia(media);
     const item = media[0];
-    const knownIds = int64([1, ids.length], ids.map((id) => (id === imagePlaceholderId ? 0 : id)));
+    const knownIds = int64(
+      [1, ids.length],
+      ids.map((id) => (id === imagePlaceholderId ? 0 : id)),
+    );
     const timings = { visionMs: 0, fusionMs: 0 };
     if (item === undefined) {
       // As in the reference: without an image, pre-fusion is skipped.
@@ -140,7 +142,8 @@ export const createLlavaMiniEncoder = (
       throw new PromptError("encodePrompt: a video needs at least one frame, got none");
     }
     const numFrames = compressed.length;
-    if (numFrames > 1) for (let index = 0; index < text.length; index += 1) text[index] /= numFrames;
+    if (numFrames > 1)
+      for (let index = 0; index < text.length; index += 1) text[index] /= numFrames;
 
     const spliceStartedMs = performance.now();
     const numRows = numFrames * numCompressed;

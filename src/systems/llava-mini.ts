@@ -52,16 +52,12 @@ export const llavaMiniParams = (
   prefusion: prefusionParams(scope.child("prefusion"), config.prefusionLayers, config.language),
 });
 
-export const llavaMiniNames = (
-  config: LlavaMiniConfig,
-): readonly (readonly [string, string])[] => [
+export const llavaMiniNames = (config: LlavaMiniConfig): readonly (readonly [string, string])[] => [
   ...llavaNames(config),
   ...queryCompressorNames.map(
     ([own, published]) => [`compressor.${own}`, `model.compressor.${published}`] as const,
   ),
-  ...prefusionNames.map(
-    ([own, published]) => [`prefusion.${own}`, `model.${published}`] as const,
-  ),
+  ...prefusionNames.map(([own, published]) => [`prefusion.${own}`, `model.${published}`] as const),
 ];
 
 /**
@@ -126,7 +122,10 @@ export const llavaMiniVisual = (
   const settings = compressorConfig(config);
   if (config.variant.compressFrom === "projected") {
     const source = ratio === 1 ? patches : slice(patches, 1, 0, ratio * ratio * numPatches);
-    return { patches, compressed: queryCompressor(params.compressor, source, settings, compressorTaps) };
+    return {
+      patches,
+      compressed: queryCompressor(params.compressor, source, settings, compressorTaps),
+    };
   }
   const compressed = queryCompressor(params.compressor, raster, settings, compressorTaps);
   return { patches, compressed: project(compressed, "compressed") };

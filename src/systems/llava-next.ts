@@ -15,7 +15,10 @@ export type Lattice = { readonly rows: number; readonly columns: number };
  * Which rows and columns of a lattice hold image and not padding. The arithmetic is that of the
  * released code, in this order: its truncations decide counts.
  */
-export const planUnpad = (image: Size, { rows, columns }: Lattice): { rows: Range; columns: Range } => {
+export const planUnpad = (
+  image: Size,
+  { rows, columns }: Lattice,
+): { rows: Range; columns: Range } => {
   if (image.width / image.height > columns / rows) {
     const kept = Math.trunc(image.height * (columns / image.width));
     const cut = Math.floor((rows - kept) / 2);

@@ -5,9 +5,8 @@
  */
 import { PromptError } from "../errors.js";
 import { concat, constant, gatherRows, type Tensor } from "../graph/index.js";
-import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { bool, float32, int64, type TensorData } from "../tensor-data.js";
-
+import { imagePlaceholderId } from "../text/image-placeholder.js";
 
 export type SplicePlan = {
   /** Row of the joint matrix for every place, [B, T] int64. */

@@ -22,7 +22,12 @@ const tapNames: readonly (readonly [RegExp, string])[] = [
 ];
 
 /** Runs a recorded `CLIPVisionModel` folder. */
-export const produceClip = async ({ recorded, config, engine, locate }: VerifyContext): Promise<Produced> => {
+export const produceClip = async ({
+  recorded,
+  config,
+  engine,
+  locate,
+}: VerifyContext): Promise<Produced> => {
   const clip = parseClipConfig(config);
   const params = clipParams(new ParameterScope(), clip);
   const parameters = locate(

@@ -62,4 +62,3 @@ export const compareTensors = (
   const relativeError = difference === 0 ? 0 : difference / (largest || 1);
   return { name, relativeError, tolerance, ok: relativeError <= tolerance };
 };
-

@@ -73,7 +73,10 @@ const fullGraph = (
  * Mean cross-entropy of the next token over all places with a label (-100 is none).
  * logits [B, T, W], labels [B, T].
  */
-export const nextTokenLoss = (logits: TensorData, labels: readonly (readonly number[])[]): number => {
+export const nextTokenLoss = (
+  logits: TensorData,
+  labels: readonly (readonly number[])[],
+): number => {
   const [, length, vocabulary] = logits.shape;
   let sum = 0;
   let count = 0;
@@ -124,7 +127,11 @@ export const produceLlama = async (context: VerifyContext): Promise<Produced> =>
     if (recorded.has(name)) inputs.add(name);
     return recorded.get(name);
   };
-  const frequencies = ropeInverseFrequencies(config.headWidth, config.ropeTheta, config.ropeScaling);
+  const frequencies = ropeInverseFrequencies(
+    config.headWidth,
+    config.ropeTheta,
+    config.ropeScaling,
+  );
 
   for (const side of ["right", "left"]) {
     const ids = take(`${side}.input_ids`);
@@ -156,7 +163,10 @@ export const produceLlama = async (context: VerifyContext): Promise<Produced> =>
       fullGraph(params, config, Math.max(...places) + 1, "embeddings"),
       parameters,
     );
-    const keyMask = bool(positionIds.shape, places.map(() => true));
+    const keyMask = bool(
+      positionIds.shape,
+      places.map(() => true),
+    );
     const results = await session.run({ embeddings, positions: positionIds, keyMask });
     await session.close();
     for (const [name, tensor] of Object.entries(results)) tensors.set(`positions.${name}`, tensor);

@@ -22,9 +22,9 @@ import {
   parseLlavaMiniConfig,
 } from "../systems/llava-mini-config.js";
 import { createLlavaMiniEncoder } from "../systems/llava-mini-encoder.js";
-import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { planSplice, type SplicePlan, spliceEmbeddings } from "../systems/splice.js";
 import { float32, int64, type TensorData } from "../tensor-data.js";
+import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { numbersOf, type Produced, rowsOf, type VerifyContext } from "./recorded.js";
 
 /** Our name of an intermediate, by its recorded name (of one frame). */
@@ -63,7 +63,10 @@ export const produceLlavaMini = async (context: VerifyContext): Promise<Produced
   const settings = compressorConfig(config);
   run.tensors.set(
     "compressor.pos_embed_initial",
-    float32([settings.gridSide ** 2, settings.width], sinCosTable(settings.gridSide, settings.width)),
+    float32(
+      [settings.gridSide ** 2, settings.width],
+      sinCosTable(settings.gridSide, settings.width),
+    ),
   );
   return { tensors: run.tensors, inputs: run.inputs, masks: run.masks };
 };
@@ -138,7 +141,10 @@ class MiniVerification {
     const still = { ...image, shape: [1, ...image.shape] } as TensorData;
     const imageFused = await this.fuse(still, [ids[1]]);
     const text = stack([meanOf(videoFused.map(({ text }) => text)), imageFused.text]);
-    const visual = joinFrames([...videoFused.map(({ compressed }) => compressed), imageFused.compressed]);
+    const visual = joinFrames([
+      ...videoFused.map(({ compressed }) => compressed),
+      imageFused.compressed,
+    ]);
     const perFrame = imageFused.compressed.shape[1];
     const videoRows = frames.length * perFrame;
     const rows = (start: number, length: number): number[] =>
@@ -175,7 +181,9 @@ class MiniVerification {
       maxPromptTokens: contextLength,
     });
     const { language } = this.config;
-    const decoder = await createDecoder(engine, open, this.params.language, language, { contextLength });
+    const decoder = await createDecoder(engine, open, this.params.language, language, {
+      contextLength,
+    });
     for (const name of names) {
       const count = recorded.get(name)?.shape[0] ?? 0;
       const sample = /(?:^|\.)generate\.(\d+)\.ids$/.exec(name)?.[1];
@@ -187,7 +195,10 @@ class MiniVerification {
       this.tensors.set(name, int64([count], ids));
       this.tensors.set(
         name.replace(/ids$/, "logits"),
-        float32([count, language.vocabularySize], logits.flatMap((row) => Array.from(row))),
+        float32(
+          [count, language.vocabularySize],
+          logits.flatMap((row) => Array.from(row)),
+        ),
       );
     }
     if (textOnly !== undefined) await this.textOnlyLogits(textOnly);
@@ -199,7 +210,9 @@ class MiniVerification {
     const attention = this.context.recorded.get("attention_mask");
     const pixels = this.context.recorded.get("pixel_values");
     if (idsTensor === undefined || attention === undefined || pixels === undefined) {
-      throw new PromptError(`verify: generate.${index} needs input_ids, attention_mask, pixel_values`);
+      throw new PromptError(
+        `verify: generate.${index} needs input_ids, attention_mask, pixel_values`,
+      );
     }
     const mask = rowsOf(attention)[index];
     const ids = rowsOf(idsTensor)[index].filter((_, place) => mask[place] === 1);
@@ -216,7 +229,8 @@ class MiniVerification {
     }
     const numFrames = own.shape[0];
     async function* frames(): AsyncGenerator<PixelViews> {
-      for (let frame = 0; frame < numFrames; frame += 1) yield asViews(rowOf(own, frame), `${index}.${frame}`);
+      for (let frame = 0; frame < numFrames; frame += 1)
+        yield asViews(rowOf(own, frame), `${index}.${frame}`);
     }
     return { ids, media: [{ kind: "video", numFrames, frames }] };
   }
@@ -238,7 +252,11 @@ class MiniVerification {
   }
 
   /** Vision, compression and pre-fusion of one image or frame per sample. */
-  private async fuse(pixels: TensorData, ids: readonly number[][], prefix?: string): Promise<Fused> {
+  private async fuse(
+    pixels: TensorData,
+    ids: readonly number[][],
+    prefix?: string,
+  ): Promise<Fused> {
     const { config, params } = this;
     const [, views, ...sides] = pixels.shape;
     const taps = Taps.create();
@@ -272,8 +290,12 @@ class MiniVerification {
         wanted.set(`tap.${name}`, name);
       }
     }
-    if (config.visionLayer !== -1 && prefix === "") this.addLastHidden(outputs, wanted, views, sides);
-    const session = await this.context.engine.open(createGraph("verify.fuse", outputs), this.parameters);
+    if (config.visionLayer !== -1 && prefix === "")
+      this.addLastHidden(outputs, wanted, views, sides);
+    const session = await this.context.engine.open(
+      createGraph("verify.fuse", outputs),
+      this.parameters,
+    );
     const known = ids.map((row) => row.map((id) => Math.max(id, 0)));
     const results = await session.run({
       pixels,
@@ -344,7 +366,10 @@ class MiniVerification {
     for (let layer = 0; layer < language.numLayers; layer += 1) {
       outputs[`layer.${layer}`] = taps.tensors.get(`layers.${layer}.output`) as Tensor;
     }
-    const session = await this.context.engine.open(createGraph("verify.llm", outputs), this.parameters);
+    const session = await this.context.engine.open(
+      createGraph("verify.llm", outputs),
+      this.parameters,
+    );
     const places = Array.from({ length }, (_, place) => place);
     const results = await session.run({
       text,
@@ -389,7 +414,11 @@ const greedy = async (
 const rowOf = (tensor: TensorData, index: number): TensorData => {
   const [, ...shape] = tensor.shape;
   const length = shape.reduce((count, side) => count * side, 1);
-  return { ...tensor, shape, data: tensor.data.slice(index * length, (index + 1) * length) } as TensorData;
+  return {
+    ...tensor,
+    shape,
+    data: tensor.data.slice(index * length, (index + 1) * length),
+  } as TensorData;
 };
 
 /** A batch of clips [B, frames, ...] as one batch of images a frame. */
@@ -409,7 +438,10 @@ const splitFrames = (video: TensorData): TensorData[] => {
 const stack = (tensors: readonly TensorData[]): TensorData => {
   const [first] = tensors;
   const rows = tensors.reduce((sum, tensor) => sum + tensor.shape[0], 0);
-  return float32([rows, ...first.shape.slice(1)], tensors.flatMap((tensor) => numbersOf(tensor)));
+  return float32(
+    [rows, ...first.shape.slice(1)],
+    tensors.flatMap((tensor) => numbersOf(tensor)),
+  );
 };
 
 /** Mean over frames, summed in float32. */
@@ -418,7 +450,10 @@ const meanOf = (frames: readonly TensorData[]): TensorData => {
   for (const frame of frames) {
     for (let index = 0; index < sum.length; index += 1) sum[index] += Number(frame.data[index]);
   }
-  return float32(frames[0].shape, sum.map((value) => value / frames.length));
+  return float32(
+    frames[0].shape,
+    sum.map((value) => value / frames.length),
+  );
 };
 
 /** Frames [B, M, D] as [B, frames * M, D], in time order within each sample. */

@@ -1,8 +1,8 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { ModelNotFoundError } from "../errors.js";
-import type { Engine } from "../graph/index.js";
 import { createNodeEngine, type NodeEngineOptions } from "../graph/engine.node.js";
+import type { Engine } from "../graph/index.js";
 import { decodeImage } from "../image/decode.node.js";
 import { producePreprocessed } from "../image/preprocess-recorded.js";
 import { locateForEngine } from "../load/located-tensors.node.js";
@@ -25,7 +25,8 @@ const pixelTolerance = 1e-5;
 const readRecorded = async (folder: string): Promise<Map<string, TensorData>> => {
   const path = join(folder, "io.safetensors");
   const file = await openSafetensors(path).catch((cause: unknown) => {
-    if ((cause as { code?: string }).code !== "ENOENT" && !(cause instanceof ModelNotFoundError)) throw cause;
+    if ((cause as { code?: string }).code !== "ENOENT" && !(cause instanceof ModelNotFoundError))
+      throw cause;
     throw new ModelNotFoundError(
       `verifyFolder: the folder must hold io.safetensors, recorded inputs and outputs; got none in ${folder}`,
       { cause },
@@ -60,7 +61,9 @@ const verifyPreprocessing = async (
       : undefined,
   };
   const tensors = producePreprocessed(images, [...recorded.keys()], settings);
-  const tolerances = new Map([...recorded.keys()].map((name) => [name, tolerance ?? pixelTolerance]));
+  const tolerances = new Map(
+    [...recorded.keys()].map((name) => [name, tolerance ?? pixelTolerance]),
+  );
   return compareRecorded(recorded, { tensors, inputs: new Set(), tolerances });
 };
 

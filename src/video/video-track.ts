@@ -51,8 +51,8 @@ const createFrameReader = (
   let numFrames = 0;
   let failure: Error | undefined;
   const decoder = new codecs.VideoDecoder({
-    // Frames come in the order in which they are shown. Their time stamps are not looked at: one
-    // implementation for Node gives them in the order of decoding, wrong wherever there are B frames.
+    // Frames come in the order in which they are shown. Their time stamps are not looked at:
+    // @napi-rs/webcodecs 1.3.1 hands them out in decoding order, so with B frames they are wrong.
     output: (frame) => {
       if (isWanted(numFrames)) frames.push(frame);
       else frame.close();
@@ -219,8 +219,8 @@ const openInput = async (
 
 /**
  * Opens the first video track of an MP4, MOV, WebM or Matroska file: read by mediabunny, decoded by
- * `codecs`. The decoder is driven here and not by mediabunny's own sinks, which wait for ever when
- * an implementation's time stamps are not those of its input.
+ * `codecs`. The decoder is driven here and not by mediabunny's VideoSampleSink, which was seen to
+ * wait for ever on @napi-rs/webcodecs 1.3.1 (600 frames of H.264, whether frames were closed or not).
  *
  * Throws VideoDecodeError for a file without a readable video track, LimitError for frames above
  * `maxPixels`.

@@ -11,9 +11,9 @@ import {
   gelu,
   normal,
   quickGelu,
+  reshape,
   slice,
   type Tensor,
-  reshape,
 } from "../graph/index.js";
 import {
   type AttentionParams,
@@ -23,7 +23,11 @@ import {
 import { type MlpParams, mlp, mlpParams } from "../nn/mlp.js";
 import { applyLayerNorm, type LayerNormParams, layerNormParams } from "../nn/norms.js";
 import type { ParameterScope } from "../nn/parameter-scope.js";
-import { type PatchEmbeddingParams, patchEmbedding, patchEmbeddingParams } from "../nn/patch-embedding.js";
+import {
+  type PatchEmbeddingParams,
+  patchEmbedding,
+  patchEmbeddingParams,
+} from "../nn/patch-embedding.js";
 import type { Taps } from "../nn/taps.js";
 
 export type ClipConfig = {

@@ -2,15 +2,15 @@ import { GraphError } from "../../errors.js";
 import { type DType, elementCount, type TensorData } from "../../tensor-data.js";
 import type { Graph } from "../graph.js";
 import type { Lowering } from "../operator.js";
-import { DimExpression, type Shape } from "../shape.js";
+import type { DimExpression, Shape } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import {
-  encodeOnnxModel,
   type ExternalLocation,
+  encodeOnnxModel,
   type OnnxInitializer,
   type OnnxNode,
-  onnxDataType,
   type OnnxValue,
+  onnxDataType,
   rawBytes,
 } from "./onnx-messages.js";
 
@@ -26,8 +26,17 @@ export type ParameterSource = (name: string, shape: readonly number[]) => Stored
 const isNumeric = (shape: Shape): shape is readonly number[] =>
   shape.every((side) => typeof side === "number");
 
+export type LoweringOptions = {
+  /** Longest row of queries to leave to fused attention kernels (`Engine.maxFusedQueries`). */
+  readonly maxFusedQueries?: number;
+};
+
 /** Writes `graph` as the bytes of an ONNX model. */
-export const lowerGraph = (graph: Graph, parameters: ParameterSource): Uint8Array => {
+export const lowerGraph = (
+  graph: Graph,
+  parameters: ParameterSource,
+  { maxFusedQueries = Number.POSITIVE_INFINITY }: LoweringOptions = {},
+): Uint8Array => {
   const nodes: OnnxNode[] = [];
   const initializers: OnnxInitializer[] = [];
   const names = new Map<Tensor, string>();
@@ -69,6 +78,11 @@ export const lowerGraph = (graph: Graph, parameters: ParameterSource): Uint8Arra
         shape: [values.length],
         data: BigInt64Array.from(values, BigInt),
       }),
+    );
+
+  const int = (value: number): string =>
+    once(`int ${value}`, () =>
+      addConstant({ dtype: "int64", shape: [], data: BigInt64Array.of(BigInt(value)) }),
     );
 
   const scalar = (value: number): string =>
@@ -163,7 +177,16 @@ export const lowerGraph = (graph: Graph, parameters: ParameterSource): Uint8Arra
     else copies.push([name, tensor]);
   }
 
-  const lowering: Lowering = { emit, ints, scalar, sides, stored, name: nameOf };
+  const lowering: Lowering = {
+    emit,
+    ints,
+    int,
+    scalar,
+    sides,
+    stored,
+    name: nameOf,
+    maxFusedQueries,
+  };
   for (const operation of graph.operations) {
     const { operator } = operation;
     operator.lower(lowering, operation.outputs.map(nameOf), operation);

@@ -3,7 +3,7 @@
  * writer. Field numbers are those of the ONNX specification (onnx/onnx.proto, IR version 10).
  */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
-import { type DType, type TensorData } from "../../tensor-data.js";
+import type { DType, TensorData } from "../../tensor-data.js";
 import type { OnnxAttribute } from "../operator.js";
 import type { Shape } from "../shape.js";
 
@@ -55,7 +55,11 @@ const irVersion = 10;
 const operatorSetVersion = 21;
 
 /** Writes a nested message as field `field`. */
-const message = (writer: BinaryWriter, field: number, write: (writer: BinaryWriter) => void): void => {
+const message = (
+  writer: BinaryWriter,
+  field: number,
+  write: (writer: BinaryWriter) => void,
+): void => {
   writer.tag(field, WireType.LengthDelimited).fork();
   write(writer);
   writer.join();

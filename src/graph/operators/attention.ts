@@ -3,6 +3,7 @@ import { onnxDataType } from "../onnx/onnx-messages.js";
 import { apply, type Lowering, type Operator } from "../operator.js";
 import { type Dim, divideDims, formatShape, multiplyDims, sameDim } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { emitComposedAttention } from "./composed-attention.js";
 
 type AttentionAttributes = {
   readonly numHeads: number;
@@ -101,9 +102,11 @@ const lengthsWithoutCache = (lowering: Lowering, batch: Dim, length: Dim): [stri
   const total = lowering.emit("Cast", [lowering.sides([length])], {
     attributes: { to: { int: onnxDataType.int32 } },
   });
-  const last = lowering.emit("Cast", [
-    lowering.emit("Sub", [lowering.sides([length]), lowering.ints([1])]),
-  ], { attributes: { to: { int: onnxDataType.int32 } } });
+  const last = lowering.emit(
+    "Cast",
+    [lowering.emit("Sub", [lowering.sides([length]), lowering.ints([1])])],
+    { attributes: { to: { int: onnxDataType.int32 } } },
+  );
   return [lowering.emit("Expand", [last, lowering.sides([batch])]), total];
 };
 
@@ -133,6 +136,12 @@ const attentionOperator: Operator<AttentionAttributes> = {
   lower: (lowering, outputs, { inputs, outputs: [result], attributes }) => {
     const [query, key, value, bias] = inputs;
     const { numHeads, numKeyValueHeads, scale, causal } = attributes;
+    const numQueries = query.shape[1];
+    const mostQueries = typeof numQueries === "number" ? numQueries : Number.POSITIVE_INFINITY;
+    if (mostQueries > lowering.maxFusedQueries) {
+      emitComposedAttention(lowering, inputs, result, outputs[0], attributes);
+      return;
+    }
     const biasName = bias === undefined ? "" : lowering.name(bias);
     if (!causal) {
       const projected = [query, key, value].map(lowering.name);

@@ -5,15 +5,15 @@ import {
   addDims,
   broadcastShapes,
   type Dim,
-  dim,
   type DimLike,
+  dim,
   divideDims,
   formatShape,
   productOfDims,
   resolveAxis,
+  type Shape,
   sameDim,
   sameShape,
-  type Shape,
   subtractDims,
 } from "../shape.js";
 import type { Tensor } from "../tensor.js";

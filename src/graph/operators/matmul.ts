@@ -6,8 +6,8 @@ import {
   formatShape,
   multiplyDims,
   productOfDims,
-  sameDim,
   type Shape,
+  sameDim,
 } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 
@@ -75,9 +75,7 @@ const linearOperator: Operator = {
       );
     }
     if (bias !== undefined && !(bias.rank === 1 && sameDim(bias.shape[0], outSide))) {
-      throw new ShapeError(
-        `linear: bias must be [${outSide}], got ${formatShape(bias.shape)}`,
-      );
+      throw new ShapeError(`linear: bias must be [${outSide}], got ${formatShape(bias.shape)}`);
     }
     return [{ dtype: x.dtype, shape: [...x.shape.slice(0, -1), outSide] }];
   },
@@ -90,10 +88,7 @@ const linearOperator: Operator = {
       return;
     }
     const inSide = x.shape[x.rank - 1];
-    const rows = lowering.emit("Reshape", [
-      lowering.name(x),
-      lowering.sides([-1, inSide]),
-    ]);
+    const rows = lowering.emit("Reshape", [lowering.name(x), lowering.sides([-1, inSide])]);
     const product = lowering.emit("Gemm", [rows, ...weights], { attributes });
     lowering.emit("Reshape", [product, lowering.sides(result.shape)], { outputs });
   },

@@ -7,7 +7,11 @@ import { constant, type Tensor } from "../tensor.js";
 const ropeOperator: Operator<{ readonly numHeads: number }> = {
   name: "rope",
   shape: ([x, positions]) => {
-    if (x.rank !== 3 || positions.dtype !== "int64" || !sameShape(positions.shape, x.shape.slice(0, 2))) {
+    if (
+      x.rank !== 3 ||
+      positions.dtype !== "int64" ||
+      !sameShape(positions.shape, x.shape.slice(0, 2))
+    ) {
       throw new ShapeError(
         `rope: needs [B, T, heads * E] and int64 positions [B, T], got ${formatShape(x.shape)} and ${positions.dtype}${formatShape(positions.shape)}`,
       );
@@ -31,7 +35,10 @@ export type RopeTables = { readonly cosines: Tensor; readonly sines: Tensor };
  * The tables of rotary embeddings for places 0 .. numPositions-1, from the inverse frequencies
  * [E/2]. Computed in double precision: float32 angles would be off by 1e-4 at a few thousand.
  */
-export const ropeTables = (inverseFrequencies: ArrayLike<number>, numPositions: number): RopeTables => {
+export const ropeTables = (
+  inverseFrequencies: ArrayLike<number>,
+  numPositions: number,
+): RopeTables => {
   const half = inverseFrequencies.length;
   const cosines = new Float32Array(numPositions * half);
   const sines = new Float32Array(numPositions * half);

@@ -1,0 +1,79 @@
+import type { Lowering } from "../operator.js";
+import type { Tensor } from "../tensor.js";
+
+export type ComposedAttention = {
+  readonly numHeads: number;
+  readonly numKeyValueHeads: number;
+  readonly scale: number;
+  readonly causal: boolean;
+};
+
+/** Score of a key that may not be seen. */
+const unseen = -1e30;
+
+/** [B, T, heads·E] → [B, heads, T, E]. */
+const splitHeads = (lowering: Lowering, tensor: Tensor, numHeads: number): string => {
+  const [batch, length, width] = tensor.shape;
+  const shape = [batch, length, numHeads, Number(width) / numHeads];
+  const heads = lowering.emit("Reshape", [lowering.name(tensor), lowering.sides(shape)]);
+  return lowering.emit("Transpose", [heads], { attributes: { perm: { ints: [0, 2, 1, 3] } } });
+};
+
+/** Each key-value head repeated for its group of query heads, [B, K, S, E] → [B, H, S, E]. */
+const repeatHeads = (
+  lowering: Lowering,
+  heads: string,
+  tensor: Tensor,
+  { numHeads, numKeyValueHeads }: ComposedAttention,
+): string => {
+  if (numHeads === numKeyValueHeads) return heads;
+  const [batch, length, total] = tensor.shape;
+  const width = Number(total) / numKeyValueHeads;
+  const grouped = [batch, numKeyValueHeads, 1, length, width];
+  const repeated = [batch, numKeyValueHeads, numHeads / numKeyValueHeads, length, width];
+  const single = lowering.emit("Reshape", [heads, lowering.sides(grouped)]);
+  const spread = lowering.emit("Expand", [single, lowering.sides(repeated)]);
+  return lowering.emit("Reshape", [spread, lowering.sides([batch, numHeads, length, width])]);
+};
+
+/** A bias [T, T] that hides every key after its query. */
+const causalBias = (lowering: Lowering, length: Tensor["shape"][number]): string => {
+  const places = lowering.emit("Range", [
+    lowering.int(0),
+    lowering.emit("Squeeze", [lowering.sides([length])]),
+    lowering.int(1),
+  ]);
+  const queries = lowering.emit("Unsqueeze", [places, lowering.ints([1])]);
+  const later = lowering.emit("Less", [queries, places]);
+  return lowering.emit("Where", [later, lowering.scalar(unseen), lowering.scalar(0)]);
+};
+
+/**
+ * Attention from matrix products and a soft-max: what the fused kernels compute, for engines whose
+ * fused kernels do not compute it rightly (`Engine.maxFusedQueries`).
+ */
+export const emitComposedAttention = (
+  lowering: Lowering,
+  [query, key, value, bias]: readonly Tensor[],
+  result: Tensor,
+  output: string,
+  attributes: ComposedAttention,
+): void => {
+  const { numHeads, numKeyValueHeads, scale, causal } = attributes;
+  const heads = splitHeads(lowering, query, numHeads);
+  const [keys, values] = [key, value].map((tensor) =>
+    repeatHeads(lowering, splitHeads(lowering, tensor, numKeyValueHeads), tensor, attributes),
+  );
+  let scores = lowering.emit("FusedMatMul", [heads, keys], {
+    domain: "com.microsoft",
+    attributes: { transB: { int: 1 }, alpha: { float: scale } },
+  });
+  if (bias !== undefined) scores = lowering.emit("Add", [scores, lowering.name(bias)]);
+  if (causal) scores = lowering.emit("Add", [scores, causalBias(lowering, query.shape[1])]);
+  const weights = lowering.emit("Softmax", [scores], { attributes: { axis: { int: -1 } } });
+  const mixed = lowering.emit("MatMul", [weights, values]);
+  const merged = lowering.emit("Transpose", [mixed], {
+    attributes: { perm: { ints: [0, 2, 1, 3] } },
+  });
+  lowering.emit("Reshape", [merged, lowering.sides(result.shape)], { outputs: [output] });
+};
