@@ -26,17 +26,20 @@ const mayImport = {
   // Systems call the pure plan functions of image, video and text, so that a plan is made in one place.
   systems: [...compute, ...parts, ...inputs],
 
+  // From a folder's files to a system that runs: the one place where weights and models meet.
+  load: models,
+
   data: inputs,
   cost: models,
-  generate: [...models, "cost"],
-  train: [...models, "data", "cost", "generate"],
-  analyze: [...models, "data", "cost", "generate"],
+  generate: [...models, "load", "cost"],
+  train: [...models, "load", "data", "cost", "generate"],
+  analyze: [...models, "load", "data", "cost", "generate"],
 
-  eval: [...models, "data", "cost", "generate", "train", "analyze"],
-  verify: [...models, "data", "cost", "generate", "train", "analyze"],
+  eval: [...models, "load", "data", "cost", "generate", "train", "analyze"],
+  verify: [...models, "load", "data", "cost", "generate", "train", "analyze"],
 
-  server: [...models, "data", "cost", "generate", "train", "analyze", "eval", "verify"],
-  cli: [...models, "data", "cost", "generate", "train", "analyze", "eval", "verify", "server"],
+  server: [...models, "load", "data", "cost", "generate", "train", "analyze", "eval", "verify"],
+  cli: [...models, "load", "data", "cost", "generate", "train", "analyze", "eval", "verify", "server"],
 };
 
 /** Files directly in src/ that every folder may import; they import nothing but each other. */
@@ -58,6 +61,7 @@ const universalFolders = [
   "language",
   "reduce",
   "systems",
+  "load",
   "data",
   "cost",
   "generate",
