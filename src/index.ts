@@ -1,0 +1,20 @@
+/** Saccade in any JavaScript runtime. `saccade/node` adds files and the Node engine, `saccade/web` the browser's. */
+export * from "./errors.js";
+export * from "./generate/answer.js";
+export type { Media, MediaReport } from "./generate/media.js";
+export {
+  type Conversation,
+  collectAnswer,
+  type PromptCount,
+  type VisionLanguageModel,
+} from "./generate/model.js";
+export type { SamplingOptions } from "./generate/sampling.js";
+export type { Engine, Provider } from "./graph/engine.js";
+export type { RgbImage } from "./image/image.js";
+export {
+  type LlavaMiniVariant,
+  paperLlavaMini,
+  releasedLlavaMini,
+} from "./systems/llava-mini-config.js";
+export * from "./tensor-data.js";
+export type { ChatMessage, ContentPart } from "./text/chat-message.js";

@@ -1,0 +1,9 @@
+/** Saccade in Node: models from folders and the hub, images and videos from files. */
+export { type LoadModelOptions, loadModel } from "./generate/load-model.node.js";
+export { createNodeEngine, type NodeEngineOptions } from "./graph/engine.node.js";
+export { decodeImage } from "./image/decode.node.js";
+export * from "./index.js";
+export { compareRecorded, type VerifyResult } from "./verify/verify.js";
+export { type VerifyOptions, verifyFolder } from "./verify/verify-folder.node.js";
+export { type OpenVideoOptions, openVideo } from "./video/decode-video.node.js";
+export { type ModelFolder, openModelFolder } from "./weights/model-folder.node.js";
