@@ -1,6 +1,6 @@
 /**
- * The side of an engine that holds ONNX Runtime: in Node within a worker thread, in a browser on the
- * page. Both speak to it through `EngineHost`, with plain values that can be copied between threads.
+ * The side of an engine that holds ONNX Runtime, within a worker. The caller's side speaks to it with
+ * plain values that can be copied between threads (`worker-protocol.ts`).
  */
 import type { InferenceSession, Tensor as OrtTensor, TypedTensor } from "onnxruntime-common";
 import { ProviderUnavailableError, SessionClosedError } from "../errors.js";
@@ -25,9 +25,14 @@ export type OpenRequest = {
   readonly threads: number;
   /** Folder that external locations are relative to, where the runtime maps files into memory. */
   readonly mappedFrom?: string;
-  /** Contents of external files that were given as bytes. */
-  readonly files: readonly { readonly path: string; readonly data: Uint8Array }[];
+  /** External files that the model refers to, where the runtime cannot read them by itself. */
+  readonly files: readonly ExternalFile[];
+  /** Address of the folder with the runtime's own WebAssembly files, where it is not the default. */
+  readonly wasmPaths?: string;
 };
+
+/** Browsers keep large blobs on disk, and a blob travels to a worker without being copied. */
+export type ExternalFile = { readonly path: string; readonly data: Blob };
 
 export type RunRequest = {
   readonly sessionId: number;
@@ -51,7 +56,11 @@ const arrayTypes = {
 const fromOrt = (tensor: OrtTensor): TensorData => {
   const { type, dims, data } = tensor as TypedTensor<"float32">;
   // Copied: the runtime owns (and may reuse) the memory behind an output.
-  return { dtype: type as DType, shape: [...dims], data: data.slice() } as TensorData;
+  const copy = data.slice();
+  const dtype = type as DType;
+  // Where JavaScript has a Float16Array the runtime uses it; `TensorData` holds raw bits.
+  const raw = dtype === "float16" ? new Uint16Array(copy.buffer) : copy;
+  return { dtype, shape: [...dims], data: raw } as TensorData;
 };
 
 /** What ONNX Runtime is told for each provider; `session` keys are its own configuration keys. */
@@ -70,7 +79,7 @@ const sessionOptions = (request: OpenRequest): InferenceSession.SessionOptions =
     interOpNumThreads: 1,
     logSeverityLevel: 3,
     extra: { session },
-    ...(files.length > 0 && { externalData: files }),
+    ...(files.length > 0 && { externalData: [...files] }),
   };
 };
 
@@ -79,7 +88,14 @@ export class EngineHost {
   private readonly memory = new Map<number, { dtype: DType; data: ResidentArray }>();
   private nextId = 1;
 
-  constructor(private readonly runtime: OnnxRuntime) {}
+  /**
+   * `writesInPlace`: whether the runtime writes outputs into arrays that it is given, which the one
+   * for browsers does not (it copies them into its own memory and leaves the results there).
+   */
+  constructor(
+    private readonly runtime: OnnxRuntime,
+    private readonly writesInPlace = true,
+  ) {}
 
   /** Makes a model ready; returns its id. */
   async open(request: OpenRequest): Promise<number> {
@@ -122,8 +138,15 @@ export class EngineHost {
     }
     const wanted: Record<string, OrtTensor | null> = {};
     for (const name of fetch) wanted[name] = null;
-    for (const [name, resident] of Object.entries(into)) wanted[name] = tensorOf(resident);
+    for (const [name, resident] of Object.entries(into)) {
+      wanted[name] = this.writesInPlace ? tensorOf(resident) : null;
+    }
     const results = await session.run(inputs, wanted);
+    if (!this.writesInPlace) {
+      for (const [name, resident] of Object.entries(into)) {
+        (this.view(resident) as Float32Array).set(fromOrt(results[name]).data as Float32Array);
+      }
+    }
     return Object.fromEntries(fetch.map((name) => [name, fromOrt(results[name])]));
   }
 

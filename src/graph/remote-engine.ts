@@ -23,16 +23,29 @@ export type AsyncHost = {
 export type HostSettings = {
   readonly provider: Provider;
   readonly threads: number;
-  /** Files whose bytes are at hand (browsers); in Node the runtime maps files itself. */
-  readonly files?: OpenRequest["files"];
+  /** Weight files by the name that parameters are located by, where files are not mapped. */
+  readonly files?: ReadonlyMap<string, Blob>;
   /** Folder that external locations are relative to, where files are mapped. */
   readonly mappedFrom?: string;
+  readonly wasmPaths?: string;
 };
+
+const filesAt = (
+  locations: ReadonlySet<string>,
+  files: ReadonlyMap<string, Blob>,
+): OpenRequest["files"] =>
+  [...locations].map((path) => {
+    const data = files.get(path);
+    if (data !== undefined) return { path, data };
+    throw new GraphError(
+      `open: parameters lie in the file "${path}", but the engine was given ${[...files.keys()].join(", ") || "no files"}; pass it in the engine's \`files\``,
+    );
+  });
 
 /** An engine whose runtime lives behind `host`: checks shapes on this side, computes on that one. */
 export const createRemoteEngine = (
   host: AsyncHost,
-  { provider, threads, files = [], mappedFrom }: HostSettings,
+  { provider, threads, files = new Map(), mappedFrom, wasmPaths }: HostSettings,
   onClose: () => Promise<void> = async () => {},
 ): Engine => {
   let closed = false;
@@ -53,19 +66,21 @@ export const createRemoteEngine = (
   const openWith: OpenWithLimit = async (graph, parameters, maxFusedQueries) => {
     assertOpen();
     const startedMs = performance.now();
-    let usesFiles = false;
+    const locations = new Set<string>();
     const watched: ParameterSource = (name, shape) => {
       const stored = parameters(name, shape);
-      usesFiles ||= !(stored.content instanceof Uint8Array);
+      if (!(stored.content instanceof Uint8Array)) locations.add(stored.content.location);
       return stored;
     };
     const model = lowerGraph(graph, watched, { maxFusedQueries });
+    const isMapped = mappedFrom !== undefined && locations.size > 0;
     const sessionId = await host.open({
       model,
       provider,
       threads,
-      files: usesFiles ? files : [],
-      ...(usesFiles ? { mappedFrom } : {}),
+      files: mappedFrom === undefined ? filesAt(locations, files) : [],
+      ...(isMapped && { mappedFrom }),
+      ...(wasmPaths !== undefined && { wasmPaths }),
     });
     const openMs = performance.now() - startedMs;
     let sessionClosed = false;

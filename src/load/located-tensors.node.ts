@@ -1,6 +1,6 @@
 import { realpath } from "node:fs/promises";
 import { parse, relative } from "node:path";
-import type { StoredTensor } from "../weights/weight-files.node.js";
+import type { StoredTensor } from "../weights/folder-files.js";
 import type { LocatedTensor } from "./parameter-source.js";
 
 /**

@@ -5,7 +5,7 @@ import { dirname, join, relative } from "node:path";
 import type { ListFileEntry } from "@huggingface/hub";
 import { DownloadError } from "../errors.js";
 import { writeFully } from "./atomic-file.node.js";
-import { isPresent } from "./weight-files.node.js";
+import { isPresent } from "./folder-files.node.js";
 
 /** What `@huggingface/hub` needs to reach one commit of a repository. */
 export type BlobSource = {

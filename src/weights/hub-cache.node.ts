@@ -5,8 +5,9 @@
  */
 import { homedir } from "node:os";
 import { join } from "node:path";
+import { isPresent } from "./folder-files.node.js";
 import { readJsonIfPresent, readTextIfPresent } from "./json-file.node.js";
-import { indexFileName, isPresent, parseWeightMap, singleFileName } from "./weight-files.node.js";
+import { indexFileName, parseWeightMap, singleFileName } from "./weight-files.js";
 
 /** The settings of the environment that the Hugging Face tools share. */
 export type HubEnvironment = Readonly<Record<string, string | undefined>>;

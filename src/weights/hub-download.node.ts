@@ -6,12 +6,7 @@ import { DownloadError, ModelNotFoundError, OptionsError, SaccadeError } from ".
 import { fetchBlob } from "./hub-blob.node.js";
 import { type HubEnvironment, isCommit, repositoryFolder } from "./hub-cache.node.js";
 import { readJsonIfPresent } from "./json-file.node.js";
-import {
-  indexFileName,
-  legacyWayOut,
-  parseWeightMap,
-  singleFileName,
-} from "./weight-files.node.js";
+import { indexFileName, legacyWayOut, parseWeightMap, singleFileName } from "./weight-files.js";
 
 /**
  * How far a download is, first over the settings files, then over the weights. Bytes that were already in the cache

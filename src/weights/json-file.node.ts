@@ -1,8 +1,6 @@
 import { readFile } from "node:fs/promises";
 import { ModelConfigError } from "../errors.js";
-
-/** The content of a JSON settings file. */
-export type JsonObject = { readonly [key: string]: unknown };
+import { type JsonObject, parseJsonObject } from "./folder-files.js";
 
 /** The text of a file; undefined where there is none. */
 export const readTextIfPresent = async (path: string): Promise<string | undefined> => {
@@ -30,18 +28,5 @@ export const readTextIfPresent = async (path: string): Promise<string | undefine
 export const readJsonIfPresent = async (path: string): Promise<JsonObject | undefined> => {
   const text = await readTextIfPresent(path);
   if (text === undefined) return undefined;
-  let value: unknown;
-  try {
-    value = JSON.parse(text.replace(/^\uFEFF/, ""));
-  } catch (cause) {
-    throw new ModelConfigError(
-      `readJsonIfPresent: ${path} must hold JSON, got ${JSON.stringify(text.slice(0, 60))}. Fetch or write the file again.`,
-      { cause },
-    );
-  }
-  if (typeof value !== "object" || value === null || Array.isArray(value))
-    throw new ModelConfigError(
-      `readJsonIfPresent: ${path} must hold a JSON object, got ${JSON.stringify(value).slice(0, 60)}. Fetch or write the file again.`,
-    );
-  return { ...value };
+  return parseJsonObject(text, path);
 };

@@ -1,6 +1,5 @@
-import { join } from "node:path";
 import { ModelConfigError } from "../errors.js";
-import { type JsonObject, readJsonIfPresent, readTextIfPresent } from "./json-file.node.js";
+import { type FolderFiles, type JsonObject, readJson } from "./folder-files.js";
 
 /** A template, or a list of named ones of which "default" is meant. */
 const templateIn = (settings: JsonObject | undefined, file: string): string | undefined => {
@@ -22,12 +21,11 @@ const templateIn = (settings: JsonObject | undefined, file: string): string | un
  *
  * @throws ModelConfigError where a place holds something else than a template.
  */
-export const readChatTemplate = async (folder: string): Promise<string | undefined> => {
-  const text = await readTextIfPresent(join(folder, "chat_template.jinja"));
+export const readChatTemplate = async (files: FolderFiles): Promise<string | undefined> => {
+  const text = await files.readText("chat_template.jinja");
   if (text !== undefined) return text;
   for (const name of ["chat_template.json", "processor_config.json", "tokenizer_config.json"]) {
-    const file = join(folder, name);
-    const template = templateIn(await readJsonIfPresent(file), file);
+    const template = templateIn(await readJson(files, name), files.locate(name));
     if (template !== undefined) return template;
   }
   return undefined;

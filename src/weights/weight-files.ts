@@ -2,18 +2,11 @@
  * Which files of a folder hold the weights: `model.safetensors`, or shards that `model.safetensors.index.json` lists
  * (https://huggingface.co/docs/transformers/big_models).
  */
-import { access, readdir } from "node:fs/promises";
-import { join } from "node:path";
 import { ModelConfigError, ModelNotFoundError, WeightsMismatchError } from "../errors.js";
-import { type JsonObject, readJsonIfPresent } from "./json-file.node.js";
-import type { TensorEntry } from "./safetensors.js";
-import { openSafetensors } from "./safetensors-file.node.js";
+import { type FolderFiles, type JsonObject, readJson, type StoredTensor } from "./folder-files.js";
 
 export const singleFileName = "model.safetensors";
 export const indexFileName = "model.safetensors.index.json";
-
-/** A tensor with the path of the file it lies in. */
-export type StoredTensor = { readonly file: string; readonly entry: TensorEntry };
 
 /**
  * `weight_map` of an index: tensor name to shard name.
@@ -38,13 +31,6 @@ export const parseWeightMap = (indexJson: JsonObject, file: string): Map<string,
   return shards;
 };
 
-/** Whether `path` exists. */
-export const isPresent = (path: string): Promise<boolean> =>
-  access(path).then(
-    () => true,
-    () => false,
-  );
-
 const fail = (folder: string, missing: string[], unexpected: string[], rule: string) => {
   const list = (names: string[]) =>
     names.slice(0, 10).join(", ") + (names.length > 10 ? `, and ${names.length - 10} more` : "");
@@ -61,12 +47,13 @@ const fail = (folder: string, missing: string[], unexpected: string[], rule: str
 };
 
 const locateSharded = async (
-  folder: string,
+  files: FolderFiles,
   indexJson: JsonObject,
 ): Promise<Map<string, StoredTensor>> => {
-  const weightMap = parseWeightMap(indexJson, join(folder, indexFileName));
+  const folder = files.path;
+  const weightMap = parseWeightMap(indexJson, files.locate(indexFileName));
   const shards = [...new Set(weightMap.values())].sort();
-  const present = await Promise.all(shards.map((shard) => isPresent(join(folder, shard))));
+  const present = await Promise.all(shards.map((shard) => files.isPresent(shard)));
   const absent = shards.filter((_, at) => !present[at]);
   if (absent.length > 0)
     throw fail(folder, absent, [], "every shard that the index lists must be in the folder");
@@ -74,8 +61,8 @@ const locateSharded = async (
   const located = new Map<string, StoredTensor>();
   const unexpected: string[] = [];
   for (const shard of shards) {
-    const file = join(folder, shard);
-    for (const [name, entry] of (await openSafetensors(file)).tensors)
+    const file = files.locate(shard);
+    for (const [name, entry] of (await files.openWeights(shard)).tensors)
       if (weightMap.get(name) === shard) located.set(name, { file, entry });
       else unexpected.push(`${name} (in ${shard})`);
   }
@@ -87,8 +74,9 @@ const locateSharded = async (
   return located;
 };
 
-const noWeights = async (folder: string): Promise<ModelNotFoundError> => {
-  const names = await readdir(folder);
+const noWeights = async (files: FolderFiles): Promise<ModelNotFoundError> => {
+  const folder = files.path;
+  const names = await files.list();
   const legacy = names.find(
     (name) => /\.(bin|pth|pt|ckpt)$/.test(name) && name !== "training_args.bin",
   );
@@ -116,13 +104,13 @@ export const legacyWayOut =
  * @throws ModelNotFoundError where there are no safetensors weights; WeightsMismatchError where index and shards
  * disagree; SafetensorsError for corrupt files.
  */
-export const locateTensors = async (folder: string): Promise<Map<string, StoredTensor>> => {
-  const single = join(folder, singleFileName);
-  if (await isPresent(single)) {
-    const { tensors } = await openSafetensors(single);
-    return new Map([...tensors].map(([name, entry]) => [name, { file: single, entry }]));
+export const locateTensors = async (files: FolderFiles): Promise<Map<string, StoredTensor>> => {
+  if (await files.isPresent(singleFileName)) {
+    const file = files.locate(singleFileName);
+    const { tensors } = await files.openWeights(singleFileName);
+    return new Map([...tensors].map(([name, entry]) => [name, { file, entry }]));
   }
-  const indexJson = await readJsonIfPresent(join(folder, indexFileName));
-  if (indexJson) return locateSharded(folder, indexJson);
-  throw await noWeights(folder);
+  const indexJson = await readJson(files, indexFileName);
+  if (indexJson) return locateSharded(files, indexJson);
+  throw await noWeights(files);
 };
