@@ -1,5 +1,5 @@
 import { SessionClosedError, ShapeError } from "../errors.js";
-import type { DType, TensorData } from "../tensor-data.js";
+import { type DType, elementCount, type TensorData } from "../tensor-data.js";
 import type { Graph } from "./graph.js";
 import type { ParameterSource } from "./onnx/lower-graph.js";
 import { type DimBindings, evaluateDim, formatShape, namesInShape, type Shape } from "./shape.js";
@@ -88,16 +88,24 @@ export const bindFeeds = (graph: Graph, feeds: Readonly<Record<string, Feed>>): 
   }
   for (const [name, tensor] of graph.inputs) {
     const feed = feeds[name];
-    if (feed === undefined)
-      throw new ShapeError(`run: input "${name}" of "${graph.name}" is missing`);
-    // Plain names first: they give the values that expressions are then checked against.
-    if (feed.dtype === tensor.dtype && feed.shape.length === tensor.shape.length) {
-      tensor.shape.forEach((side, axis) => {
-        const names = [...namesInShape([side])];
-        if (names.length === 1 && String(side) === names[0])
-          bindings[names[0]] ??= feed.shape[axis];
-      });
+    if (feed === undefined) {
+      throw new ShapeError(
+        `run: input "${name}" of "${graph.name}" is missing; feed ${tensor.dtype}${formatShape(tensor.shape)}`,
+      );
     }
+    if (feed.dtype !== tensor.dtype || feed.shape.length !== tensor.shape.length) {
+      throw mismatch(`input "${name}" of "${graph.name}"`, tensor.dtype, tensor.shape, feed, {});
+    }
+    if (!isResident(feed) && feed.data.length !== elementCount(feed.shape)) {
+      throw new ShapeError(
+        `run: input "${name}" of "${graph.name}" must hold the ${elementCount(feed.shape)} elements of its shape ${formatShape(feed.shape)}, got ${feed.data.length}`,
+      );
+    }
+    // Plain names first: they give the values that expressions are then checked against.
+    tensor.shape.forEach((side, axis) => {
+      const names = [...namesInShape([side])];
+      if (names.length === 1 && String(side) === names[0]) bindings[names[0]] ??= feed.shape[axis];
+    });
   }
   for (const [name, tensor] of graph.inputs) {
     checkValue(
@@ -123,9 +131,21 @@ export const checkValue = (
     value.dtype === dtype &&
     value.shape.length === shape.length &&
     shape.every((side, axis) => evaluateDim(side, bindings) === value.shape[axis]);
-  if (fits) return;
-  const bound = [...namesInShape(shape)].map((side) => `${side} = ${bindings[side]}`).join(", ");
-  throw new ShapeError(
+  if (!fits) throw mismatch(what, dtype, shape, value, bindings);
+};
+
+const mismatch = (
+  what: string,
+  dtype: DType,
+  shape: Shape,
+  value: { readonly dtype: DType; readonly shape: readonly number[] },
+  bindings: DimBindings,
+): ShapeError => {
+  const bound = [...namesInShape(shape)]
+    .filter((side) => bindings[side] !== undefined)
+    .map((side) => `${side} = ${bindings[side]}`)
+    .join(", ");
+  return new ShapeError(
     `run: ${what} must be ${dtype}${formatShape(shape)}${bound && ` with ${bound}`}, ` +
       `got ${value.dtype}${formatShape(value.shape)}`,
   );

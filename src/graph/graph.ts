@@ -27,8 +27,11 @@ const register = (table: Map<string, Tensor>, name: string, tensor: Tensor, what
   }
 };
 
-/** Closes a graph over `outputs` (name → tensor). */
-export const createGraph = (name: string, outputs: Readonly<Record<string, Tensor>>): Graph => {
+/** Closes a graph over `outputs` (name → tensor). Throws `GraphError` for names used twice. */
+export const createGraph = (
+  graphName: string,
+  outputs: Readonly<Record<string, Tensor>>,
+): Graph => {
   const inputs = new Map<string, Tensor>();
   const parameters = new Map<string, Tensor>();
   const operations: Operation[] = [];
@@ -56,5 +59,19 @@ export const createGraph = (name: string, outputs: Readonly<Record<string, Tenso
     }
   };
   for (const tensor of Object.values(outputs)) visit(tensor);
-  return { name, outputs: new Map(Object.entries(outputs)), inputs, parameters, operations };
+  for (const name of Object.keys(outputs)) {
+    // In ONNX they are one name space; an output of that name would be the input itself.
+    if (inputs.has(name) || parameters.has(name)) {
+      throw new GraphError(
+        `createGraph: output "${name}" of "${graphName}" has the name of an input or parameter; give the output another name`,
+      );
+    }
+  }
+  return {
+    name: graphName,
+    outputs: new Map(Object.entries(outputs)),
+    inputs,
+    parameters,
+    operations,
+  };
 };

@@ -48,10 +48,17 @@ export type Lowering = {
   stored(tensor: Tensor): { readonly name: string; readonly dtype: DType };
 };
 
-/** Gradients of an operation's inputs, given those of its outputs; undefined where there is none. */
-export type GradientRule = (
-  operation: Operation,
+/** Everything a gradient may be built from. Handed in, so that operators do not import each other. */
+export type GradientTools = typeof import("./operators/index.js");
+
+/**
+ * Gradients of an operation's inputs, given those of its outputs; undefined where none flows.
+ * Integer and boolean inputs have none.
+ */
+export type GradientRule<Attributes extends object = object> = (
+  operation: Operation & { readonly attributes: Attributes },
   outputGradients: readonly (Tensor | undefined)[],
+  tools: GradientTools,
 ) => readonly (Tensor | undefined)[];
 
 /**
@@ -71,7 +78,7 @@ export type Operator<Attributes extends object = object> = {
     outputs: readonly string[],
     operation: Operation & { readonly attributes: Attributes },
   ): void;
-  readonly gradient?: GradientRule;
+  readonly gradient?: GradientRule<Attributes>;
   cost(operation: Operation & { readonly attributes: Attributes }): Cost;
 };
 

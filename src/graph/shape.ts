@@ -92,8 +92,12 @@ export const multiplyDims = (...dims: readonly Dim[]): Dim =>
 
 export const subtractDims = (a: Dim, b: Dim): Dim => addDims(a, multiplyDims(-1, b));
 
-/** `a / b` where it is exact for every value of the names; undefined otherwise. */
+/**
+ * `a / b` where it is exact for every value of the names; undefined otherwise, and for a `b` of
+ * several terms that is not `a` itself.
+ */
 export const divideDims = (a: Dim, b: Dim): Dim | undefined => {
+  if (a === 0) return b === 0 ? undefined : 0;
   const divisor = [...termsOf(b)];
   if (divisor.length === 1) {
     const [divisorNames, divisorCoefficient] = divisor[0];

@@ -53,6 +53,14 @@ export const lowerGraph = (
   };
 
   const addConstant = (value: TensorData): string => {
+    // Formulas are full of the same few numbers.
+    if (value.data.length === 1) {
+      return once(`${value.dtype} [${value.shape}] ${value.data[0]}`, () => addInitializer(value));
+    }
+    return addInitializer(value);
+  };
+
+  const addInitializer = (value: TensorData): string => {
     const name = `constant.${initializers.length}`;
     initializers.push({ name, dtype: value.dtype, shape: value.shape, content: rawBytes(value) });
     return name;
@@ -177,6 +185,9 @@ export const lowerGraph = (
     else copies.push([name, tensor]);
   }
 
+  const used = new Set<Tensor>(graph.outputs.values());
+  for (const { inputs } of graph.operations) for (const tensor of inputs) used.add(tensor);
+
   const lowering: Lowering = {
     emit,
     ints,
@@ -189,7 +200,11 @@ export const lowerGraph = (
   };
   for (const operation of graph.operations) {
     const { operator } = operation;
-    operator.lower(lowering, operation.outputs.map(nameOf), operation);
+    // Statistics that nobody reads are left to the kernel's discretion: an empty name.
+    const outputs = operation.outputs.map((tensor, index) =>
+      index === 0 || used.has(tensor) ? nameOf(tensor) : "",
+    );
+    operator.lower(lowering, outputs, operation);
   }
   for (const [name, tensor] of copies) emit("Identity", [nameOf(tensor)], { outputs: [name] });
 

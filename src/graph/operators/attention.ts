@@ -3,6 +3,7 @@ import { onnxDataType } from "../onnx/onnx-messages.js";
 import { apply, type Lowering, type Operator } from "../operator.js";
 import { type Dim, divideDims, formatShape, multiplyDims, sameDim } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { attentionGradient } from "./attention-gradient.js";
 import { emitComposedAttention } from "./composed-attention.js";
 
 type AttentionAttributes = {
@@ -33,10 +34,12 @@ const checkHeads = (
 ): void => {
   const width = headWidth(where, query, numHeads);
   const keyWidth = headWidth(where, key, numKeyValueHeads);
-  headWidth(where, value, numKeyValueHeads);
-  if (!sameDim(width, keyWidth) || numHeads % numKeyValueHeads !== 0) {
+  const valueWidth = headWidth(where, value, numKeyValueHeads);
+  const isEven =
+    sameDim(width, keyWidth) && sameDim(width, valueWidth) && numHeads % numKeyValueHeads === 0;
+  if (!isEven) {
     throw new ShapeError(
-      `${where}: ${numHeads} query heads need ${numKeyValueHeads} key-value heads of the same width, got ${formatShape(query.shape)} and ${formatShape(key.shape)}`,
+      `${where}: ${numHeads} query heads need ${numKeyValueHeads} key-value heads of the same width, got ${formatShape(query.shape)}, ${formatShape(key.shape)} and ${formatShape(value.shape)}`,
     );
   }
   if (!sameDim(key.shape[1], value.shape[1])) {
@@ -174,6 +177,8 @@ const attentionOperator: Operator<AttentionAttributes> = {
       );
     });
   },
+  gradient: ({ inputs, attributes }, [g], tools) =>
+    g === undefined ? [] : attentionGradient(inputs, g, attributes, tools),
   cost: ({ inputs: [query, key] }) => ({
     attention: multiplyDims(2, ...query.shape, key.shape[1]),
   }),

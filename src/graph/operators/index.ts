@@ -5,3 +5,4 @@ export * from "./matmul.js";
 export * from "./normalise.js";
 export * from "./reduce.js";
 export * from "./rope.js";
+export * from "./token-loss.js";

@@ -37,6 +37,7 @@ const reshapeOperator: Operator<{ readonly shape: Shape }> = {
       named.length === 1 ? shape.map((side) => (typeof side === "number" ? side : -1)) : shape;
     lowering.emit("Reshape", [lowering.name(x), lowering.sides(target)], { outputs });
   },
+  gradient: ({ inputs: [x] }, [g], { reshape }) => (g === undefined ? [] : [reshape(g, x.shape)]),
   cost: free,
 };
 
@@ -77,6 +78,15 @@ const transposeOperator: Operator<{ readonly permutation: readonly number[] }> =
       attributes: { perm: { ints: permutation } },
     });
   },
+  gradient: ({ attributes: { permutation } }, [g], { transpose }) =>
+    g === undefined
+      ? []
+      : [
+          transpose(
+            g,
+            permutation.map((_, axis) => permutation.indexOf(axis)),
+          ),
+        ],
   cost: free,
 };
 
@@ -111,6 +121,16 @@ const concatOperator: Operator<{ readonly axis: number }> = {
     lowering.emit("Concat", inputs.map(lowering.name), {
       outputs,
       attributes: { axis: { int: axis } },
+    });
+  },
+  gradient: ({ inputs, attributes: { axis } }, [g], { slice }) => {
+    if (g === undefined) return [];
+    let start: Dim = 0;
+    return inputs.map((tensor) => {
+      const end = addDims(start, tensor.shape[axis]);
+      const part = slice(g, axis, start, end);
+      start = end;
+      return part;
     });
   },
   cost: free,
@@ -151,6 +171,8 @@ const sliceOperator: Operator<SliceAttributes> = {
       { outputs },
     );
   },
+  gradient: ({ inputs: [x], attributes: { axis, start, end } }, [g], { padAxis }) =>
+    g === undefined ? [] : [padAxis(g, axis, start, subtractDims(x.shape[axis], end))],
   cost: free,
 };
 
@@ -160,6 +182,34 @@ export const slice = (x: Tensor, axis: number, start: DimLike, end: DimLike): Te
     axis: resolveAxis("slice", axis, x.rank),
     start: dim(start),
     end: dim(end),
+  })[0];
+
+type PadAttributes = { readonly axis: number; readonly before: Dim; readonly after: Dim };
+
+const padOperator: Operator<PadAttributes> = {
+  name: "pad-axis",
+  shape: ([x], { axis, before, after }) => [
+    {
+      dtype: x.dtype,
+      shape: x.shape.map((side, index) => (index === axis ? addDims(before, side, after) : side)),
+    },
+  ],
+  lower: (lowering, outputs, { inputs: [x], attributes: { axis, before, after } }) => {
+    const pads = x.shape.map((_, index) => (index === axis ? before : 0));
+    const ends = x.shape.map((_, index) => (index === axis ? after : 0));
+    lowering.emit("Pad", [lowering.name(x), lowering.sides([...pads, ...ends])], { outputs });
+  },
+  gradient: ({ inputs: [x], attributes: { axis, before } }, [g], { slice }) =>
+    g === undefined ? [] : [slice(g, axis, before, addDims(before, x.shape[axis]))],
+  cost: free,
+};
+
+/** Zeros put before and after the elements of one axis. */
+export const padAxis = (x: Tensor, axis: number, before: DimLike, after: DimLike): Tensor =>
+  apply(padOperator, [x], {
+    axis: resolveAxis("padAxis", axis, x.rank),
+    before: dim(before),
+    after: dim(after),
   })[0];
 
 const broadcastOperator: Operator<{ readonly shape: Shape }> = {
@@ -175,6 +225,8 @@ const broadcastOperator: Operator<{ readonly shape: Shape }> = {
   lower: (lowering, outputs, { inputs: [x], attributes: { shape } }) => {
     lowering.emit("Expand", [lowering.name(x), lowering.sides(shape)], { outputs });
   },
+  gradient: ({ inputs: [x] }, [g], { sumToShape }) =>
+    g === undefined ? [] : [sumToShape(g, x.shape)],
   cost: free,
 };
 
@@ -207,9 +259,33 @@ const gatherRowsOperator: Operator = {
       attributes: { to: { int: onnxDataType[table.dtype] } },
     });
   },
+  gradient: ({ inputs: [table, indices] }, [g], { scatterRows }) =>
+    g === undefined ? [] : [scatterRows(g, indices, table.shape[0])],
   cost: free,
 };
 
 /** Rows of a table by index: table [rows, D], indices [...] (int64) → [..., D]. */
 export const gatherRows = (table: Tensor, indices: Tensor): Tensor =>
   apply(gatherRowsOperator, [table, indices], {})[0];
+
+const scatterRowsOperator: Operator<{ readonly numRows: Dim }> = {
+  name: "scatter-rows",
+  shape: ([rows], { numRows }) => [
+    { dtype: rows.dtype, shape: [numRows, rows.shape[rows.rank - 1]] },
+  ],
+  lower: (lowering, outputs, { inputs: [rows, indices], outputs: [result] }) => {
+    const zeros = lowering.emit("Expand", [lowering.scalar(0), lowering.sides(result.shape)]);
+    const places = lowering.emit("Unsqueeze", [lowering.name(indices), lowering.ints([-1])]);
+    lowering.emit("ScatterND", [zeros, places, lowering.name(rows)], {
+      outputs,
+      attributes: { reduction: { string: "add" } },
+    });
+  },
+  gradient: ({ inputs: [, indices] }, [g], { gatherRows }) =>
+    g === undefined ? [] : [gatherRows(g, indices)],
+  cost: ({ inputs: [rows] }) => ({ elementwise: productOfDims(rows.shape) }),
+};
+
+/** Rows added up by index, the opposite of `gatherRows`: rows [..., D], indices [...] → [numRows, D]. */
+export const scatterRows = (rows: Tensor, indices: Tensor, numRows: DimLike): Tensor =>
+  apply(scatterRowsOperator, [rows, indices], { numRows: dim(numRows) })[0];

@@ -53,6 +53,18 @@ const matmulOperator: Operator<MatmulAttributes> = {
       },
     });
   },
+  // With A' = op(a), B' = op(b): dA' = alpha g B'ᵀ and dB' = alpha A'ᵀ g, each transposed back.
+  gradient: ({ inputs: [a, b], attributes }, [g], { matmul, sumToShape }) => {
+    if (g === undefined) return [];
+    const { transposeA, transposeB, alpha } = attributes;
+    const left = transposeA
+      ? matmul(b, g, { transposeA: transposeB, transposeB: true, alpha })
+      : matmul(g, b, { transposeB: !transposeB, alpha });
+    const right = transposeB
+      ? matmul(g, a, { transposeA: true, transposeB: transposeA, alpha })
+      : matmul(a, g, { transposeA: !transposeA, alpha });
+    return [sumToShape(left, a.shape), sumToShape(right, b.shape)];
+  },
   cost: ({ inputs: [a], outputs: [result], attributes: { transposeA } }) => ({
     attention: multiplyDims(productOfDims(result.shape), sidesOf(a.shape, transposeA)[1]),
   }),
@@ -91,6 +103,16 @@ const linearOperator: Operator = {
     const rows = lowering.emit("Reshape", [lowering.name(x), lowering.sides([-1, inSide])]);
     const product = lowering.emit("Gemm", [rows, ...weights], { attributes });
     lowering.emit("Reshape", [product, lowering.sides(result.shape)], { outputs });
+  },
+  gradient: ({ inputs: [x, weight, bias], outputs: [y] }, [g], tools) => {
+    if (g === undefined) return [];
+    const { matmul, reshape, sum } = tools;
+    const [outSide, inSide] = weight.shape;
+    const rows = reshape(g, [-1, outSide]);
+    const inputGradient = reshape(matmul(rows, weight), x.shape);
+    const weightGradient = matmul(rows, reshape(x, [-1, inSide]), { transposeA: true });
+    const axes = y.shape.slice(0, -1).map((_, axis) => axis);
+    return [inputGradient, weightGradient, ...(bias === undefined ? [] : [sum(g, axes)])];
   },
   cost: ({ inputs: [x, weight] }) => ({
     linear: multiplyDims(productOfDims(x.shape), weight.shape[0]),

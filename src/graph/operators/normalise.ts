@@ -1,6 +1,6 @@
 import { ShapeError } from "../../errors.js";
 import { apply, type Operator } from "../operator.js";
-import { formatShape, productOfDims, sameDim } from "../shape.js";
+import { formatShape, productOfDims, type Shape, sameDim } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 
 type NormAttributes = { readonly epsilon: number };
@@ -16,23 +16,65 @@ const checkVectors = (where: string, x: Tensor, vectors: readonly Tensor[]): voi
   }
 };
 
-const normOperator = (name: string, opType: string): Operator<NormAttributes> => ({
-  name,
-  shape: ([x, ...vectors]) => {
-    checkVectors(name, x, vectors);
-    return [{ dtype: x.dtype, shape: x.shape }];
+/** Statistics of each row, [..., 1]: what the gradients need and the kernels compute anyway. */
+const rowShape = (x: Tensor): Shape => [...x.shape.slice(0, -1), 1];
+
+const layerNormOperator: Operator<NormAttributes> = {
+  name: "layer-norm",
+  shape: ([x, weight, bias]) => {
+    checkVectors("layerNorm", x, [weight, bias]);
+    const row = { dtype: x.dtype, shape: rowShape(x) };
+    return [{ dtype: x.dtype, shape: x.shape }, row, row];
   },
   lower: (lowering, outputs, { inputs, attributes: { epsilon } }) => {
-    lowering.emit(opType, inputs.map(lowering.name), {
+    lowering.emit("LayerNormalization", inputs.map(lowering.name), {
       outputs,
       attributes: { axis: { int: -1 }, epsilon: { float: epsilon } },
     });
   },
+  // With n = (x - mean) / deviation and h = g w: dx = (h - mean(h) - n mean(h n)) / deviation.
+  gradient: ({ inputs: [x, weight, bias], outputs: [, rowMean, inverse] }, [g], tools) => {
+    if (g === undefined) return [];
+    const { mean, multiply, subtract, sumToShape } = tools;
+    const normed = multiply(subtract(x, rowMean), inverse);
+    const h = multiply(g, weight);
+    const centred = subtract(h, mean(h, [-1], { keepSides: true }));
+    const along = multiply(normed, mean(multiply(h, normed), [-1], { keepSides: true }));
+    return [
+      multiply(subtract(centred, along), inverse),
+      sumToShape(multiply(g, normed), weight.shape),
+      sumToShape(g, bias.shape),
+    ];
+  },
   cost: ({ inputs: [x] }) => ({ elementwise: productOfDims(x.shape) }),
-});
+};
 
-const layerNormOperator = normOperator("layer-norm", "LayerNormalization");
-const rmsNormOperator = normOperator("rms-norm", "SimplifiedLayerNormalization");
+const rmsNormOperator: Operator<NormAttributes> = {
+  name: "rms-norm",
+  shape: ([x, weight]) => {
+    checkVectors("rmsNorm", x, [weight]);
+    return [
+      { dtype: x.dtype, shape: x.shape },
+      { dtype: x.dtype, shape: rowShape(x) },
+    ];
+  },
+  lower: (lowering, outputs, { inputs, attributes: { epsilon } }) => {
+    lowering.emit("SimplifiedLayerNormalization", inputs.map(lowering.name), {
+      outputs,
+      attributes: { axis: { int: -1 }, epsilon: { float: epsilon } },
+    });
+  },
+  // With n = x / deviation and h = g w: dx = (h - n mean(h n)) / deviation.
+  gradient: ({ inputs: [x, weight], outputs: [, inverse] }, [g], tools) => {
+    if (g === undefined) return [];
+    const { mean, multiply, subtract, sumToShape } = tools;
+    const normed = multiply(x, inverse);
+    const h = multiply(g, weight);
+    const along = multiply(normed, mean(multiply(h, normed), [-1], { keepSides: true }));
+    return [multiply(subtract(h, along), inverse), sumToShape(multiply(g, normed), weight.shape)];
+  },
+  cost: ({ inputs: [x] }) => ({ elementwise: productOfDims(x.shape) }),
+};
 
 /** Layer normalisation over the last side (Ba et al. 2016). weight, bias [D]. */
 export const layerNorm = (x: Tensor, weight: Tensor, bias: Tensor, epsilon: number): Tensor =>

@@ -25,6 +25,11 @@ const ropeOperator: Operator<{ readonly numHeads: number }> = {
       attributes: { num_heads: { int: numHeads } },
     });
   },
+  // A rotation's gradient is the rotation back.
+  gradient: ({ inputs: [, positions, cosines, sines], attributes: { numHeads } }, [g], tools) =>
+    g === undefined
+      ? []
+      : [tools.rope(g, positions, { cosines, sines: tools.negate(sines) }, numHeads)],
   cost: ({ inputs: [x] }) => ({ elementwise: productOfDims(x.shape) }),
 };
 
