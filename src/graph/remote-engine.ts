@@ -146,8 +146,11 @@ export const createRemoteEngine = (
     close: async () => {
       if (closed) return;
       closed = true;
-      await host.closeAll();
-      await onClose();
+      try {
+        await host.closeAll();
+      } finally {
+        await onClose();
+      }
     },
   };
 };

@@ -24,6 +24,20 @@ const buffersOf = (result: unknown): ArrayBuffer[] => {
     .filter((buffer): buffer is ArrayBuffer => buffer instanceof ArrayBuffer);
 };
 
+const errorClasses = errors as unknown as Record<string, new (message: string) => Error>;
+
+/** By its place in `errors.ts`: a bundler may have shortened the class's own name. */
+const classNameOf = (error: unknown): string =>
+  Object.keys(errorClasses).find(
+    (name) => error instanceof Error && error.constructor === errorClasses[name],
+  ) ?? "SaccadeError";
+
+/** Rebuilds an error that crossed the boundary, with its class where the message is all it holds. */
+const revive = ({ name, message }: { name: string; message: string }): Error =>
+  name === "WeightsMismatchError"
+    ? new errors.SaccadeError(message)
+    : new errorClasses[name](message);
+
 /**
  * The worker's side: answers requests one at a time and in order, since sessions share the same
  * cores and caches depend on the order.
@@ -40,18 +54,11 @@ export const serveHost = (
         const result = await call.apply(host, [...parameters]);
         post({ id, result }, buffersOf(result));
       } catch (error) {
-        const { name, message } = error instanceof Error ? error : new Error(String(error));
-        post({ id, error: { name, message } }, []);
+        const message = error instanceof Error ? error.message : String(error);
+        post({ id, error: { name: classNameOf(error), message } }, []);
       }
     });
   };
-};
-
-/** Rebuilds an error that crossed the boundary, with its class where it is one of ours. */
-const revive = ({ name, message }: { name: string; message: string }): Error => {
-  const known = (errors as unknown as Record<string, new (message: string) => Error>)[name];
-  if (known !== undefined && name !== "WeightsMismatchError") return new known(message);
-  return new errors.SaccadeError(message);
 };
 
 export type HostClient = {

@@ -44,6 +44,11 @@ export const lowerGraph = (
   const storedParameters = new Map<string, { name: string; dtype: DType }>();
   let counter = 0;
 
+  const newName = (what: string): string => {
+    counter += 1;
+    return `${what}.${counter}`;
+  };
+
   const once = (key: string, make: () => string): string => {
     const known = cached.get(key);
     if (known !== undefined) return known;
@@ -67,8 +72,7 @@ export const lowerGraph = (
   };
 
   const emit: Lowering["emit"] = (opType, inputs, options = {}) => {
-    const outputs = options.outputs ?? [`${opType}.${counter}`];
-    counter += 1;
+    const outputs = options.outputs ?? [newName(opType)];
     nodes.push({
       opType,
       inputs,
@@ -165,7 +169,7 @@ export const lowerGraph = (
           });
         });
       case "operation":
-        return valueName(tensor, () => `${source.operation.operator.name}.${(counter += 1)}`);
+        return valueName(tensor, () => newName(source.operation.operator.name));
     }
   };
 
