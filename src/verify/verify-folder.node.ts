@@ -6,13 +6,11 @@ import type { Engine } from "../graph/index.js";
 import { decodeImage } from "../image/decode.node.js";
 import { producePreprocessed } from "../image/preprocess-recorded.js";
 import { locateForEngine } from "../load/located-tensors.node.js";
-import { locateParameters } from "../load/parameter-source.js";
-import { ignoredTensors } from "../systems/system.js";
 import type { TensorData } from "../tensor-data.js";
 import { openModelFolder } from "../weights/model-folder.node.js";
-import { createRenameTable } from "../weights/rename.js";
 import { openSafetensors, readTensor } from "../weights/safetensors-file.node.js";
-import { compareRecorded, type VerifyResult, verifyModel } from "./verify.js";
+import { noRecordedFile, recordedFileName, verifyRecordedFolder } from "./recorded-folder.js";
+import { compareRecorded, type VerifyResult } from "./verify.js";
 
 export type VerifyOptions = NodeEngineOptions & {
   /** Largest accepted difference, relative to each tensor's largest value. */
@@ -23,14 +21,11 @@ export type VerifyOptions = NodeEngineOptions & {
 const pixelTolerance = 1e-5;
 
 const readRecorded = async (folder: string): Promise<Map<string, TensorData>> => {
-  const path = join(folder, "io.safetensors");
+  const path = join(folder, recordedFileName);
   const file = await openSafetensors(path).catch((cause: unknown) => {
     if ((cause as { code?: string }).code !== "ENOENT" && !(cause instanceof ModelNotFoundError))
       throw cause;
-    throw new ModelNotFoundError(
-      `verifyFolder: the folder must hold io.safetensors, recorded inputs and outputs; got none in ${folder}`,
-      { cause },
-    );
+    throw noRecordedFile(folder, cause);
   });
   const recorded = new Map<string, TensorData>();
   for (const [name, entry] of file.tensors) recorded.set(name, await readTensor(path, entry));
@@ -82,22 +77,11 @@ export const verifyFolder = async (
     return verifyPreprocessing(folder, names, tolerance);
   }
   const model = await openModelFolder(folder, { offline: true });
-  const tower = await model.subfolder("vision_tower");
   const recorded = await readRecorded(folder);
   const found = await locateForEngine(model.tensors);
   const engine: Engine = createNodeEngine(engineOptions);
   try {
-    return await verifyModel(
-      {
-        recorded,
-        config: model.config,
-        towerConfig: tower?.config,
-        engine,
-        locate: (parameters, names) =>
-          locateParameters(parameters, found, createRenameTable(names), { ignore: ignoredTensors }),
-      },
-      tolerance,
-    );
+    return await verifyRecordedFolder(model, recorded, found, engine, tolerance);
   } finally {
     await engine.close();
   }
