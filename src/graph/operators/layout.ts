@@ -20,6 +20,9 @@ import type { Tensor } from "../tensor.js";
 
 const free = (): Record<string, never> => ({});
 
+/** A side of 0 is meant as such; ONNX would take it for "as before". */
+export const keepZeroSides = { allowzero: { int: 1 } } as const;
+
 const reshapeOperator: Operator<{ readonly shape: Shape }> = {
   name: "reshape",
   shape: ([x], { shape }) => {
@@ -31,11 +34,14 @@ const reshapeOperator: Operator<{ readonly shape: Shape }> = {
     return [{ dtype: x.dtype, shape }];
   },
   lower: (lowering, outputs, { inputs: [x], attributes: { shape } }) => {
-    // One named side can be left to ONNX, which spares computing it.
+    // One named side can be left to ONNX, which spares computing it; not beside a side of 0.
     const named = shape.filter((side) => typeof side !== "number");
-    const target =
-      named.length === 1 ? shape.map((side) => (typeof side === "number" ? side : -1)) : shape;
-    lowering.emit("Reshape", [lowering.name(x), lowering.sides(target)], { outputs });
+    const isOpen = named.length === 1 && !shape.includes(0);
+    const target = isOpen ? shape.map((side) => (typeof side === "number" ? side : -1)) : shape;
+    lowering.emit("Reshape", [lowering.name(x), lowering.sides(target)], {
+      outputs,
+      ...(!isOpen && { attributes: keepZeroSides }),
+    });
   },
   gradient: ({ inputs: [x] }, [g], { reshape }) => (g === undefined ? [] : [reshape(g, x.shape)]),
   cost: free,
@@ -151,11 +157,9 @@ const sliceOperator: Operator<SliceAttributes> = {
   shape: ([x], { axis, start, end }) => {
     const size = subtractDims(end, start);
     const limit = x.shape[axis];
-    const outside =
-      typeof size === "number" && typeof limit === "number" && typeof end === "number"
-        ? size < 0 || end > limit
-        : false;
-    if (outside) {
+    const isBeyond = typeof end === "number" && typeof limit === "number" && end > limit;
+    const isNegative = [start, size].some((side) => typeof side === "number" && side < 0);
+    if (isBeyond || isNegative) {
       throw new ShapeError(
         `slice: ${start}..${end} must lie within side ${axis} of ${formatShape(x.shape)}`,
       );
@@ -289,3 +293,16 @@ const scatterRowsOperator: Operator<{ readonly numRows: Dim }> = {
 /** Rows added up by index, the opposite of `gatherRows`: rows [..., D], indices [...] → [numRows, D]. */
 export const scatterRows = (rows: Tensor, indices: Tensor, numRows: DimLike): Tensor =>
   apply(scatterRowsOperator, [rows, indices], { numRows: dim(numRows) })[0];
+
+const stopGradientOperator: Operator = {
+  name: "stop-gradient",
+  shape: ([x]) => [{ dtype: x.dtype, shape: x.shape }],
+  lower: (lowering, outputs, { inputs: [x] }) => {
+    lowering.emit("Identity", [lowering.name(x)], { outputs });
+  },
+  gradient: () => [],
+  cost: free,
+};
+
+/** The same value, through which no gradient flows. */
+export const stopGradient = (x: Tensor): Tensor => apply(stopGradientOperator, [x], {})[0];

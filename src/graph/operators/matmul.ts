@@ -10,6 +10,7 @@ import {
   sameDim,
 } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { keepZeroSides } from "./layout.js";
 
 type MatmulAttributes = {
   readonly transposeA: boolean;
@@ -102,7 +103,10 @@ const linearOperator: Operator = {
     const inSide = x.shape[x.rank - 1];
     const rows = lowering.emit("Reshape", [lowering.name(x), lowering.sides([-1, inSide])]);
     const product = lowering.emit("Gemm", [rows, ...weights], { attributes });
-    lowering.emit("Reshape", [product, lowering.sides(result.shape)], { outputs });
+    lowering.emit("Reshape", [product, lowering.sides(result.shape)], {
+      outputs,
+      attributes: keepZeroSides,
+    });
   },
   gradient: ({ inputs: [x, weight, bias], outputs: [y] }, [g], tools) => {
     if (g === undefined) return [];
