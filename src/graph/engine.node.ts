@@ -32,8 +32,11 @@ export const createNodeEngine = ({
   if (!Number.isInteger(threads) || threads < 1) {
     throw new OptionsError(`createNodeEngine: threads must be 1 or more, got ${threads}`);
   }
-  // By the package's own name for it: the built file, also when the sources run uncompiled.
-  const worker = new Worker(createRequire(import.meta.url).resolve("#session-worker"));
+  // By the package's own name for it: the built file, also when the sources run uncompiled. Node's
+  // options are meant for the caller's script (`--input-type`, loaders); some break a worker's.
+  const worker = new Worker(createRequire(import.meta.url).resolve("#session-worker"), {
+    execArgv: [],
+  });
   const client = createHostClient((request) => {
     // An engine at work keeps the process alive, an idle one does not.
     worker.ref();
