@@ -63,6 +63,8 @@ export type Engine = {
   allocate(dtype: DType, shape: readonly number[]): Promise<Resident>;
   /** Copies elements between two memories of the same type, as [blocks, length] with strides. */
   copy(from: Resident, to: Resident, layout: CopyLayout): Promise<void>;
+  /** Puts elements into such memory; type and shape must be the memory's. */
+  write(resident: Resident, value: TensorData): Promise<void>;
   /** Brings the elements of such memory back. */
   read(resident: Resident): Promise<TensorData>;
   release(resident: Resident): Promise<void>;

@@ -15,7 +15,7 @@ import { lowerGraph, type ParameterSource } from "./onnx/lower-graph.js";
 
 /** `EngineHost` as seen from elsewhere: every method answers later. */
 export type AsyncHost = {
-  [Method in "open" | "run" | "close" | "allocate" | "copy" | "read" | "release" | "closeAll"]: (
+  [Method in "open" | "run" | "close" | "allocate" | "copy" | "write" | "read" | "release" | "closeAll"]: (
     ...parameters: Parameters<EngineHost[Method]>
   ) => Promise<Awaited<ReturnType<EngineHost[Method]>>>;
 };
@@ -139,6 +139,10 @@ export const createRemoteEngine = (
       return host.allocate(dtype, shape);
     },
     copy: (from, to, layout) => host.copy(from, to, layout),
+    write: async (resident, value) => {
+      checkValue("memory to write", resident.dtype, resident.shape, value, {});
+      await host.write(resident, value);
+    },
     read: (resident) => host.read(resident),
     release: async (resident) => {
       if (!closed) await host.release(resident);

@@ -104,6 +104,7 @@ export const createHostClient = (post: (request: WorkerRequest) => void): HostCl
       close: call("close"),
       allocate: call("allocate"),
       copy: call("copy"),
+      write: call("write"),
       read: call("read"),
       release: call("release"),
       closeAll: call("closeAll"),

@@ -1,20 +1,28 @@
-import { type Initializer, type Shape, Tensor } from "../graph/index.js";
+import { type Initializer, input, type Shape, Tensor } from "../graph/index.js";
 
 /**
  * Where a model declares its parameters: name, shape and first value in one place. Names are dotted
  * paths of our own; published checkpoint names appear only in the rename tables.
  */
 export class ParameterScope {
-  constructor(private readonly path: readonly (string | number)[] = []) {}
+  /**
+   * `isFed` says which parameters are fed with every run, because they change (training); all others
+   * are part of the graph. A fed parameter's input has the parameter's name.
+   */
+  constructor(
+    private readonly path: readonly (string | number)[] = [],
+    private readonly isFed: (name: string) => boolean = () => false,
+  ) {}
 
   /** The scope below this one. */
   child(...path: readonly (string | number)[]): ParameterScope {
-    return new ParameterScope([...this.path, ...path]);
+    return new ParameterScope([...this.path, ...path], this.isFed);
   }
 
   /** Declares one float32 parameter. */
   parameter(name: string, shape: Shape, initializer: Initializer): Tensor {
     const fullName = [...this.path, name].join(".");
+    if (this.isFed(fullName)) return input(fullName, "float32", shape);
     return new Tensor({ kind: "parameter", name: fullName, initializer }, "float32", shape);
   }
 

@@ -1,0 +1,100 @@
+/**
+ * AdamW (Loshchilov & Hutter 2019, arXiv 1711.05101, Algorithm 2; PyTorch's `torch.optim.AdamW`) as
+ * part of the training graph: new parameters and moments are tensors like any other.
+ */
+import {
+  add,
+  divide,
+  input,
+  minimum,
+  multiply,
+  scalar,
+  sqrt,
+  subtract,
+  sum,
+  type Tensor,
+} from "../graph/index.js";
+
+export type AdamWOptions = {
+  readonly beta1?: number;
+  readonly beta2?: number;
+  readonly epsilon?: number;
+};
+
+export type Moments = { readonly first: Tensor; readonly second: Tensor };
+
+/** Numbers that change with every step, as inputs of the graph; see `adamWScalars`. */
+export type AdamWInputs = {
+  /** 1 / (1 - beta1^t) and 1 / (1 - beta2^t) of step t = 1, 2, …; [] each. */
+  readonly firstCorrection: Tensor;
+  readonly secondCorrection: Tensor;
+};
+
+export const adamWInputs = (): AdamWInputs => ({
+  firstCorrection: input("adamw.firstCorrection", "float32", []),
+  secondCorrection: input("adamw.secondCorrection", "float32", []),
+});
+
+export const defaultAdamW = { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 };
+
+/** Values of `AdamWInputs` at step `step`, counted from 1, computed in double precision. */
+export const adamWCorrections = (step: number, options: AdamWOptions = {}) => {
+  const { beta1, beta2 } = { ...defaultAdamW, ...options };
+  return { first: 1 / (1 - beta1 ** step), second: 1 / (1 - beta2 ** step) };
+};
+
+/** One parameter's update. All tensors but the scalars have the parameter's shape. */
+export const adamW = (
+  parameter: Tensor,
+  gradient: Tensor,
+  moments: Moments,
+  {
+    learningRate,
+    weightDecay,
+    corrections,
+    options = {},
+  }: {
+    readonly learningRate: Tensor; // []
+    readonly weightDecay: number;
+    readonly corrections: AdamWInputs;
+    readonly options?: AdamWOptions;
+  },
+): { readonly parameter: Tensor; readonly moments: Moments } => {
+  const { beta1, beta2, epsilon } = { ...defaultAdamW, ...options };
+  const first = add(
+    multiply(moments.first, scalar(beta1)),
+    multiply(gradient, scalar(1 - beta1)),
+  );
+  const second = add(
+    multiply(moments.second, scalar(beta2)),
+    multiply(multiply(gradient, gradient), scalar(1 - beta2)),
+  );
+  const deviation = add(sqrt(multiply(second, corrections.secondCorrection)), scalar(epsilon));
+  const direction = divide(multiply(first, corrections.firstCorrection), deviation);
+  const decayed =
+    weightDecay === 0
+      ? parameter
+      : multiply(
+          parameter,
+          subtract(scalar(1), multiply(learningRate, scalar(weightDecay))),
+        );
+  return {
+    parameter: subtract(decayed, multiply(direction, learningRate)),
+    moments: { first, second },
+  };
+};
+
+/** L2 norm of all gradients together, []. */
+export const globalNorm = (gradients: readonly Tensor[]): Tensor => {
+  const squares = gradients.map((gradient) =>
+    sum(
+      multiply(gradient, gradient),
+      gradient.shape.map((_, axis) => axis),
+    ),
+  );
+  return sqrt(squares.reduce((left, right) => add(left, right)));
+};
+
+/** Factor that brings a norm down to `maxNorm`, at most 1 (`torch.nn.utils.clip_grad_norm_`). */
+export const clipFactor = (norm: Tensor, maxNorm: number): Tensor =>
+  minimum(scalar(1), divide(scalar(maxNorm), add(norm, scalar(1e-6))));
