@@ -1,20 +1,16 @@
-import { dim, type RopeTables, reshape, stopGradient, type Tensor } from "../graph/index.js";
-import { languageHead, llama } from "../language/llama.js";
-import { keyMaskBias } from "../nn/key-mask-bias.js";
+import { dim, reshape, stopGradient, type Tensor } from "../graph/index.js";
+import { type SequencePlaces, sequenceScores } from "../language/full-sequence.js";
 import type { Taps } from "../nn/taps.js";
 import { type LlavaMiniParams, llavaMiniFuse, llavaMiniVisual } from "./llava-mini.js";
 import type { LlavaMiniConfig } from "./llava-mini-config.js";
 import { spliceEmbeddings } from "./splice.js";
 
-export type LlavaMiniForwardInput = {
+export type LlavaMiniForwardInput = SequencePlaces & {
   readonly pixels: Tensor; // [B, P, 3, side, side]
   readonly ids: Tensor; // [B, L] int64, placeholders replaced by any id
   readonly keyMask: Tensor; // [B, S] bool, of pre-fusion
   readonly fusionPositions: Tensor; // [B, S] int64
   readonly index: Tensor; // [B, T] int64, by planSplice
-  readonly tokenMask: Tensor; // [B, T] bool
-  readonly positions: Tensor; // [B, T] int64
-  readonly tables: RopeTables;
 };
 
 export type LlavaMiniForwardOptions = {
@@ -58,12 +54,12 @@ export const llavaMiniForward = (
     inputs.index,
   );
   taps?.add("embeddings", embeddings);
-  const { hidden } = llama(
+  const scores = sequenceScores(
     language,
     embeddings,
-    { kind: "full", positions: inputs.positions, tables, bias: keyMaskBias(inputs.tokenMask) },
+    { positions: inputs.positions, tokenMask: inputs.tokenMask, tables },
     config.language,
     taps?.under("language"),
   );
-  return { scores: languageHead(language, hidden), embeddings };
+  return { scores, embeddings };
 };

@@ -61,10 +61,7 @@ export const adamW = (
   },
 ): { readonly parameter: Tensor; readonly moments: Moments } => {
   const { beta1, beta2, epsilon } = { ...defaultAdamW, ...options };
-  const first = add(
-    multiply(moments.first, scalar(beta1)),
-    multiply(gradient, scalar(1 - beta1)),
-  );
+  const first = add(multiply(moments.first, scalar(beta1)), multiply(gradient, scalar(1 - beta1)));
   const second = add(
     multiply(moments.second, scalar(beta2)),
     multiply(multiply(gradient, gradient), scalar(1 - beta2)),
@@ -74,10 +71,7 @@ export const adamW = (
   const decayed =
     weightDecay === 0
       ? parameter
-      : multiply(
-          parameter,
-          subtract(scalar(1), multiply(learningRate, scalar(weightDecay))),
-        );
+      : multiply(parameter, subtract(scalar(1), multiply(learningRate, scalar(weightDecay))));
   return {
     parameter: subtract(decayed, multiply(direction, learningRate)),
     moments: { first, second },

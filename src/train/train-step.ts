@@ -9,7 +9,6 @@ import {
   multiply,
   type ParameterSource,
   type Resident,
-  type Session,
   type Tensor,
 } from "../graph/index.js";
 import { float32, type TensorData } from "../tensor-data.js";
@@ -35,8 +34,6 @@ export type TrainStepOptions = {
   readonly adamW?: AdamWOptions;
   /** Gradients are scaled down to this global norm; none when absent. */
   readonly maxGradientNorm?: number;
-  /** Further outputs of each step, by name. */
-  readonly outputs?: Readonly<Record<string, Tensor>>;
 };
 
 const stateNames = (name: string) =>
@@ -47,12 +44,13 @@ const next = (name: string): string => `next.${name}`;
 const rateName = (group: string): string => `learningRate.${group}`;
 
 /**
- * The whole step as one graph: loss, gradients, clipping, AdamW. Trainable parameters must have been
+ * The whole step as one graph: loss, gradients, clipping, AdamW, and further `outputs`. Trainable parameters must have been
  * declared as fed (`ParameterScope`'s `isFed`); their inputs are found by name.
  */
 export const trainStepGraph = (
   loss: Tensor,
-  { groups, adamW: options, maxGradientNorm, outputs = {} }: TrainStepOptions,
+  { groups, adamW: options, maxGradientNorm }: TrainStepOptions,
+  outputs: Readonly<Record<string, Tensor>> = {},
 ): Graph => {
   const forward = createGraph("loss", { loss });
   const names = groups.flatMap((group) => group.parameters);
@@ -104,45 +102,64 @@ export const trainStepGraph = (
 /** Values of every trained parameter and its moments, by state name. */
 export type TrainState = ReadonlyMap<string, TensorData<"float32">>;
 
+/** The step for batches of one shape: a graph made ready, sharing the trainer's state. */
+export type TrainStep = {
+  /** Computes on a batch. Returns the loss before it, the gradient norm and the outputs asked for. */
+  run(
+    feeds: Readonly<Record<string, Feed>>,
+    learningRates: Readonly<Record<string, number>>,
+  ): Promise<Record<string, TensorData>>;
+  close(): Promise<void>;
+};
+
+type StateSide = Record<string, Resident>;
+
 /**
  * Parameters and moments in the engine. They are kept twice, read from one side and written to the
- * other: a parameter must not change while the backward pass still reads it.
+ * other: a parameter must not change while the backward pass still reads it. Steps for several batch
+ * shapes share them.
  */
 export class Trainer {
-  private stepCount = 0;
+  private stepCount: number;
 
   private constructor(
     private readonly engine: Engine,
-    private readonly session: Session,
     private readonly options: TrainStepOptions,
-    private sides: [Record<string, Resident>, Record<string, Resident>],
-  ) {}
+    private readonly frozen: ParameterSource,
+    private sides: readonly [StateSide, StateSide],
+    stepsTaken: number,
+  ) {
+    this.stepCount = stepsTaken;
+  }
 
-  /** Opens the step and puts the starting values into the engine; absent moments are zero. */
+  /** Puts the starting values into the engine; absent moments are zero. */
   static async create(
     engine: Engine,
-    loss: Tensor,
     options: TrainStepOptions,
-    start: { readonly parameters: TrainState; readonly frozen: ParameterSource; readonly step?: number },
+    start: {
+      /** Parameters, and moments where training goes on. */
+      readonly state: TrainState;
+      /** Where parameters that do not train are found. */
+      readonly frozen: ParameterSource;
+      readonly stepsTaken?: number;
+    },
   ): Promise<Trainer> {
-    const graph = trainStepGraph(loss, options);
-    const session = await engine.open(graph, start.frozen);
-    const sides: [Record<string, Resident>, Record<string, Resident>] = [{}, {}];
+    const sides: [StateSide, StateSide] = [{}, {}];
     for (const name of options.groups.flatMap((group) => group.parameters)) {
-      const state = stateNames(name);
+      const names = stateNames(name);
+      const parameter = start.state.get(name);
+      if (parameter === undefined) {
+        throw new OptionsError(`Trainer: no starting value for parameter "${name}"; pass one`);
+      }
       for (const part of stateParts) {
-        const value = start.parameters.get(state[part]);
-        const shape = graph.inputs.get(state[part])?.shape.map(Number) ?? [];
-        if (value === undefined && part === "parameter") {
-          throw new OptionsError(`Trainer: no starting value for parameter "${name}"; pass one`);
+        for (const side of sides) {
+          side[names[part]] = await engine.allocate("float32", parameter.shape);
         }
-        for (const side of sides) side[state[part]] = await engine.allocate("float32", shape);
-        if (value !== undefined) await engine.write(sides[0][state[part]], value);
+        const value = start.state.get(names[part]);
+        if (value !== undefined) await engine.write(sides[0][names[part]], value);
       }
     }
-    const trainer = new Trainer(engine, session, options, sides);
-    trainer.stepCount = start.step ?? 0;
-    return trainer;
+    return new Trainer(engine, options, start.frozen, sides, start.stepsTaken ?? 0);
   }
 
   /** Steps taken so far, those before a resume included. */
@@ -150,39 +167,45 @@ export class Trainer {
     return this.stepCount;
   }
 
-  /** One step on a batch. Returns the loss before it, the gradient norm and the outputs asked for. */
-  async run(
-    feeds: Readonly<Record<string, Feed>>,
-    learningRates: Readonly<Record<string, number>>,
-  ): Promise<Record<string, TensorData>> {
-    const step = this.stepCount + 1;
-    const corrections = adamWCorrections(step, this.options.adamW);
-    const [from, to] = this.sides;
-    const rates = Object.fromEntries(
-      this.options.groups.map(({ name }) => {
-        const rate = learningRates[name];
-        if (rate === undefined) {
-          throw new OptionsError(`Trainer: no learning rate for group "${name}"; pass one`);
-        }
-        return [rateName(name), float32([], [rate])];
-      }),
-    );
-    const results = await this.session.run(
-      {
-        ...feeds,
-        ...from,
-        ...rates,
-        "adamw.firstCorrection": float32([], [corrections.first]),
-        "adamw.secondCorrection": float32([], [corrections.second]),
+  /** Makes the step for one batch shape ready: `loss` as a function of its inputs. */
+  async openStep(loss: Tensor, outputs: Readonly<Record<string, Tensor>> = {}): Promise<TrainStep> {
+    const graph = trainStepGraph(loss, this.options, outputs);
+    const session = await this.engine.open(graph, this.frozen);
+    const fetch = ["loss", "gradientNorm", ...Object.keys(outputs)];
+    return {
+      run: async (feeds, learningRates) => {
+        const [from, to] = this.sides;
+        const results = await session.run(
+          { ...feeds, ...from, ...this.scalars(learningRates) },
+          {
+            fetch,
+            into: Object.fromEntries(
+              Object.entries(to).map(([name, memory]) => [next(name), memory]),
+            ),
+          },
+        );
+        this.sides = [to, from];
+        this.stepCount += 1;
+        return results;
       },
-      {
-        fetch: ["loss", "gradientNorm", ...Object.keys(this.options.outputs ?? {})],
-        into: Object.fromEntries(Object.entries(to).map(([name, memory]) => [next(name), memory])),
+      close: () => session.close(),
+    };
+  }
+
+  /** Opens a graph that only reads the parameters: validation, or generation during a run. */
+  async openForward(graph: Graph): Promise<
+    Pick<TrainStep, "close"> & {
+      run(feeds: Readonly<Record<string, Feed>>): Promise<Record<string, TensorData>>;
+    }
+  > {
+    const session = await this.engine.open(graph, this.frozen);
+    return {
+      run: (feeds) => {
+        const used = Object.entries(this.sides[0]).filter(([name]) => graph.inputs.has(name));
+        return session.run({ ...feeds, ...Object.fromEntries(used) });
       },
-    );
-    this.sides = [to, from];
-    this.stepCount = step;
-    return results;
+      close: () => session.close(),
+    };
   }
 
   /** Reads parameters and moments back, for a checkpoint. */
@@ -194,10 +217,26 @@ export class Trainer {
     return values;
   }
 
+  /** Gives the memory back. Steps are closed by whoever opened them. */
   async close(): Promise<void> {
-    await this.session.close();
     for (const side of this.sides) {
       for (const memory of Object.values(side)) await this.engine.release(memory);
     }
+  }
+
+  private scalars(learningRates: Readonly<Record<string, number>>): Record<string, TensorData> {
+    const corrections = adamWCorrections(this.stepCount + 1, this.options.adamW);
+    const rates = this.options.groups.map(({ name }) => {
+      const rate = learningRates[name];
+      if (rate === undefined) {
+        throw new OptionsError(`Trainer: no learning rate for group "${name}"; pass one`);
+      }
+      return [rateName(name), float32([], [rate])] as const;
+    });
+    return {
+      ...Object.fromEntries(rates),
+      "adamw.firstCorrection": float32([], [corrections.first]),
+      "adamw.secondCorrection": float32([], [corrections.second]),
+    };
   }
 }

@@ -171,13 +171,13 @@ describe.each(["llava-mini-train", "llava-mini-train-c1"])("training parity, %s"
       await prepare(folderName);
     const trainer = await Trainer.create(
       engine,
-      loss,
       { groups: [{ name: "all", parameters: [...trainable.keys()] }] },
-      { parameters: start, frozen },
+      { state: start, frozen },
     );
+    const trainStep = await trainer.openStep(loss);
     const losses = get("loss").data;
     for (let step = 0; step < 3; step += 1) {
-      const result = await trainer.run(feeds, { all: 1e-3 });
+      const result = await trainStep.run(feeds, { all: 1e-3 });
       expect(Math.abs(Number(result.loss.data[0]) / Number(losses[step]) - 1)).toBeLessThan(2e-5);
       if (step === 0) {
         const norm = Number(get("grad_global_norm").data[0]);
@@ -204,6 +204,7 @@ describe.each(["llava-mini-train", "llava-mini-train-c1"])("training parity, %s"
       }
       expect(far / total).toBeLessThan(1e-3);
     }
+    await trainStep.close();
     await trainer.close();
   });
 });
