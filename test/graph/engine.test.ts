@@ -28,7 +28,7 @@ import {
   Tensor as TensorClass,
 } from "../../src/graph/index.js";
 import { float32, int64, type TensorData } from "../../src/tensor-data.js";
-import { bwidenFloat16, widenFloat16 } from "../../src/weights/widen.js";
+import { widenBfloat16, widenFloat16 } from "../../src/weights/widen.js";
 import { randomTensors, useEngine } from "../support/graph-runner.js";
 import { expectClose } from "../support/reference-tensors.js";
 
@@ -46,7 +46,7 @@ describe("parameters stored in half precision", () => {
     float16: { tensor: { dtype: "float16", shape: [8, 8], data: bits }, widen: widenFloat16 },
     bfloat16: {
       tensor: { dtype: "bfloat16", shape: [8, 8], data: bits },
-      widen: bwidenFloat16,
+      widen: widenBfloat16,
     },
   } as const;
 
