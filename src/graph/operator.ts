@@ -40,6 +40,8 @@ export type Lowering = {
   int(value: number): string;
   /** Largest number of queries for which the engine's fused attention is right; infinite as a rule. */
   readonly maxFusedQueries: number;
+  /** Whether the engine computes ONNX Runtime's `FusedMatMul` itself, as its WebGPU one does not. */
+  readonly hasFusedMatMul: boolean;
   /** A float32 scalar constant. */
   scalar(value: number): string;
   /** A one-dimensional int64 value with the sides of `shape`, computed at run time where named. */

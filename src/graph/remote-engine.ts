@@ -15,7 +15,16 @@ import { lowerGraph, type ParameterSource } from "./onnx/lower-graph.js";
 
 /** `EngineHost` as seen from elsewhere: every method answers later. */
 export type AsyncHost = {
-  [Method in "open" | "run" | "close" | "allocate" | "copy" | "write" | "read" | "release" | "closeAll"]: (
+  [Method in
+    | "open"
+    | "run"
+    | "close"
+    | "allocate"
+    | "copy"
+    | "write"
+    | "read"
+    | "release"
+    | "closeAll"]: (
     ...parameters: Parameters<EngineHost[Method]>
   ) => Promise<Awaited<ReturnType<EngineHost[Method]>>>;
 };
@@ -72,7 +81,10 @@ export const createRemoteEngine = (
       if (!(stored.content instanceof Uint8Array)) locations.add(stored.content.location);
       return stored;
     };
-    const model = lowerGraph(graph, watched, { maxFusedQueries });
+    const model = lowerGraph(graph, watched, {
+      maxFusedQueries,
+      hasFusedMatMul: provider !== "webgpu",
+    });
     const isMapped = mappedFrom !== undefined && locations.size > 0;
     const sessionId = await host.open({
       model,

@@ -20,7 +20,8 @@ export type VerifyOptions = NodeEngineOptions & {
 /** Pixel values are compared more strictly: they follow from 8-bit pixels by two roundings. */
 const pixelTolerance = 1e-5;
 
-const readRecorded = async (folder: string): Promise<Map<string, TensorData>> => {
+/** The recorded tensors of a folder. Throws `ModelNotFoundError` where it has none. */
+export const readRecorded = async (folder: string): Promise<Map<string, TensorData>> => {
   const path = join(folder, recordedFileName);
   const file = await openSafetensors(path).catch((cause: unknown) => {
     if ((cause as { code?: string }).code !== "ENOENT" && !(cause instanceof ModelNotFoundError))

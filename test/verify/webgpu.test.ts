@@ -1,7 +1,7 @@
 import { execFile } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
 import { dirname, join } from "node:path";
-import { fileURLToPath, pathToFileURL } from "node:url";
+import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
 import { findChromium } from "../../scripts/chromium.mjs";
@@ -27,22 +27,44 @@ if (driver === undefined) {
   process.stderr.write("skipped: WebGPU in Node needs SwiftShader (vk_swiftshader_icd.json)\n");
 }
 
+/** Operators of the nodes that the log says are computed on the processor. */
+const onProcessor = (log: string): string[] => {
+  const operators = new Set<string>();
+  let isProcessor = false;
+  for (const line of log.split("\n")) {
+    const place = /(?:Node\(s\)|All nodes) placed on \[(\w+)\]/.exec(line)?.[1];
+    if (place !== undefined) isProcessor = place === "CPUExecutionProvider";
+    const operator = / {2}(\w+) \(\1:/.exec(line)?.[1];
+    if (isProcessor && operator !== undefined) operators.add(operator);
+  }
+  return [...operators].sort();
+};
+
+/** What computes sizes, places and masks of integers, for which WebGPU has no kernels. */
+const integerOperators = "Add Cast Concat Gather Less Mul Range Shape Slice Squeeze Unsqueeze";
+
 describe.skipIf(driver === undefined)("WebGPU in Node, computed by SwiftShader", () => {
-  it("llava-mini-image-c1: every recorded tensor is reproduced", async () => {
-    const module = pathToFileURL(join(root, "src/verify/verify-folder.node.ts")).href;
-    const script = `
-      import { verifyFolder } from ${JSON.stringify(module)};
-      const result = await verifyFolder("test/fixtures/llava-mini-image-c1", { provider: "webgpu" });
-      process.stdout.write(JSON.stringify(result));`;
-    // A process of its own: the driver is chosen when ONNX Runtime is loaded.
-    const { stdout } = await promisify(execFile)(
+  it("llava-mini-image-c1: all tensors are reproduced, computed by no other provider", async () => {
+    const { stdout, stderr } = await promisify(execFile)(
       process.execPath,
-      ["--import", "./scripts/typescript.mjs", "--input-type=module", "--eval", script],
-      { cwd: root, env: { ...process.env, VK_ICD_FILENAMES: driver } },
+      [
+        "--import",
+        "./scripts/typescript.mjs",
+        "test/support/webgpu-placement.ts",
+        "test/fixtures/llava-mini-image-c1",
+      ],
+      { cwd: root, env: { ...process.env, VK_ICD_FILENAMES: driver }, maxBuffer: 1 << 28 },
     );
     const { ok, tensors } = JSON.parse(stdout) as VerifyResult;
     expect(tensors.filter((verdict) => !verdict.ok)).toEqual([]);
     expect(tensors).toHaveLength(36);
     expect(ok).toBe(true);
+
+    expect(stderr).toMatch(/placed on \[WebGpuExecutionProvider\]/);
+    const strays = onProcessor(stderr).filter(
+      (operator) => !integerOperators.split(" ").includes(operator),
+    );
+    expect(onProcessor(stderr)).toContain("Concat");
+    expect(strays).toEqual([]);
   }, 300_000);
 });

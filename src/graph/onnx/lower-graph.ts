@@ -29,13 +29,15 @@ const isNumeric = (shape: Shape): shape is readonly number[] =>
 export type LoweringOptions = {
   /** Longest row of queries to leave to fused attention kernels (`Engine.maxFusedQueries`). */
   readonly maxFusedQueries?: number;
+  /** Whether to write products as `FusedMatMul`; true when absent. */
+  readonly hasFusedMatMul?: boolean;
 };
 
 /** Writes `graph` as the bytes of an ONNX model. */
 export const lowerGraph = (
   graph: Graph,
   parameters: ParameterSource,
-  { maxFusedQueries = Number.POSITIVE_INFINITY }: LoweringOptions = {},
+  { maxFusedQueries = Number.POSITIVE_INFINITY, hasFusedMatMul = true }: LoweringOptions = {},
 ): Uint8Array => {
   const nodes: OnnxNode[] = [];
   const initializers: OnnxInitializer[] = [];
@@ -201,6 +203,7 @@ export const lowerGraph = (
     stored,
     name: nameOf,
     maxFusedQueries,
+    hasFusedMatMul,
   };
   for (const operation of graph.operations) {
     const { operator } = operation;

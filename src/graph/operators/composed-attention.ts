@@ -1,5 +1,6 @@
 import type { Lowering } from "../operator.js";
 import type { Tensor } from "../tensor.js";
+import { emitMatrixProduct } from "./matrix-product.js";
 
 export type ComposedAttention = {
   readonly numHeads: number;
@@ -64,10 +65,12 @@ export const emitComposedAttention = (
   const [keys, values] = [key, value].map((tensor) =>
     repeatHeads(lowering, splitHeads(lowering, tensor, numKeyValueHeads), tensor, attributes),
   );
-  let scores = lowering.emit("FusedMatMul", [heads, keys], {
-    domain: "com.microsoft",
-    attributes: { transB: { int: 1 }, alpha: { float: scale } },
-  });
+  let scores = emitMatrixProduct(
+    lowering,
+    { name: heads, rank: 4, transposed: false },
+    { name: keys, rank: 4, transposed: true },
+    scale,
+  );
   if (bias !== undefined) scores = lowering.emit("Add", [scores, lowering.name(bias)]);
   if (causal) scores = lowering.emit("Add", [scores, causalBias(lowering, query.shape[1])]);
   const weights = lowering.emit("Softmax", [scores], { attributes: { axis: { int: -1 } } });

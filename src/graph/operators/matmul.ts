@@ -11,6 +11,7 @@ import {
 } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { keepZeroSides } from "./layout.js";
+import { emitMatrixProduct } from "./matrix-product.js";
 
 type MatmulAttributes = {
   readonly transposeA: boolean;
@@ -43,16 +44,14 @@ const matmulOperator: Operator<MatmulAttributes> = {
     const batch = broadcastShapes("matmul", a.shape.slice(0, -2), b.shape.slice(0, -2));
     return [{ dtype: a.dtype, shape: [...batch, rows, columns] }];
   },
-  lower: (lowering, outputs, { inputs, attributes: { transposeA, transposeB, alpha } }) => {
-    lowering.emit("FusedMatMul", inputs.map(lowering.name), {
+  lower: (lowering, outputs, { inputs: [a, b], attributes }) => {
+    emitMatrixProduct(
+      lowering,
+      { name: lowering.name(a), rank: a.rank, transposed: attributes.transposeA },
+      { name: lowering.name(b), rank: b.rank, transposed: attributes.transposeB },
+      attributes.alpha,
       outputs,
-      domain: "com.microsoft",
-      attributes: {
-        transA: { int: transposeA ? 1 : 0 },
-        transB: { int: transposeB ? 1 : 0 },
-        alpha: { float: alpha },
-      },
-    });
+    );
   },
   // With A' = op(a), B' = op(b): dA' = alpha g B'ᵀ and dB' = alpha A'ᵀ g, each transposed back.
   gradient: ({ inputs: [a, b], attributes }, [g], { matmul, sumToShape }) => {
