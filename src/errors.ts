@@ -60,3 +60,8 @@ export class PromptError extends SaccadeError {}
 export class ContextOverflowError extends SaccadeError {}
 /** `tokenizer.json`, its settings or a chat template is missing or cannot be used. */
 export class TokenizerError extends SaccadeError {}
+
+/** A training recipe is unreadable, has unknown keys or contradicts itself. */
+export class RecipeError extends SaccadeError {}
+/** A checkpoint of a training run is damaged, belongs to another recipe, or cannot be written. */
+export class CheckpointError extends SaccadeError {}
