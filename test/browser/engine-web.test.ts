@@ -12,7 +12,7 @@ beforeAll(async () => {
   session = await startChromium({ webgpu: false });
   isolated = await session.openPage("isolated");
   plain = await session.openPage("plain");
-});
+}, 60_000);
 afterAll(() => session?.close());
 
 type EngineOptions = Parameters<Library["createWebEngine"]>[0];

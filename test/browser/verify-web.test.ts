@@ -25,7 +25,7 @@ describe.skipIf(!hasChromium)("recorded models in Chromium", () => {
   beforeAll(async () => {
     session = await startChromium({ webgpu: true });
     page = await session.openPage("isolated");
-  });
+  }, 60_000);
   afterAll(() => session?.close());
 
   const numTensors = { "clip-vision": 13, "llava-mini-image-c1": 36 };
@@ -34,10 +34,15 @@ describe.skipIf(!hasChromium)("recorded models in Chromium", () => {
     ["llava-mini-image-c1", "wasm", 2],
     ["clip-vision", "webgpu", undefined],
     ["llava-mini-image-c1", "webgpu", undefined],
-  ] as const)("%s on %s equals the recorded tensors", async (name, provider, threads) => {
-    const result = await verify(name, provider, threads);
-    expect(failures(result)).toEqual([]);
-    expect(result.tensors).toHaveLength(numTensors[name]);
-    expect(result.ok).toBe(true);
-  });
+  ] as const)(
+    "%s on %s equals the recorded tensors",
+    async (name, provider, threads) => {
+      const result = await verify(name, provider, threads);
+      expect(failures(result)).toEqual([]);
+      expect(result.tensors).toHaveLength(numTensors[name]);
+      expect(result.ok).toBe(true);
+      // SwiftShader compiles every shader for a processor that others use too.
+    },
+    300_000,
+  );
 });
