@@ -2,6 +2,7 @@ import { ModelConfigError, TokenizerError } from "../errors.js";
 import { createNodeEngine, type NodeEngineOptions } from "../graph/engine.node.js";
 import type { Graph } from "../graph/index.js";
 import { clipConfig, parseClipConfig } from "../image/clip-config.js";
+import { findBrokenWeight } from "../load/broken-weight.js";
 import { locateForEngine } from "../load/located-tensors.node.js";
 import { locateParameters } from "../load/parameter-source.js";
 import { ignoredTensors, parseSystem, type SystemOptions } from "../systems/system.js";
@@ -15,6 +16,7 @@ import {
 } from "../weights/model-folder.node.js";
 import { createRenameTable } from "../weights/rename.js";
 import { createDecoder } from "./decoder.js";
+import { explainNonFinite } from "./explained-decoder.js";
 import { createMediaPreparation } from "./media.js";
 import { createModel, type VisionLanguageModel } from "./model.js";
 
@@ -125,10 +127,13 @@ export const loadModel = async (
       featureCacheBytes: options.featureCacheBytes ?? defaultFeatureCacheBytes,
       maxPromptTokens: contextLength,
     });
-    const decoder = await createDecoder(engine, open, system.params.language, system.language, {
+    const bare = await createDecoder(engine, open, system.params.language, system.language, {
       contextLength,
       prefillChunk: options.prefillChunk,
     });
+    const decoder = explainNonFinite(bare, () =>
+      findBrokenWeight(tower === undefined ? [folder] : [folder, tower]),
+    );
     return createModel({
       name: folder.name,
       system,

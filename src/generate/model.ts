@@ -18,7 +18,7 @@ import { checkMediaParts, type Media, type MediaPreparation, type MediaReport } 
 import { checkContext, countPromptTokens, type TokenisedPrompt, tokenisePrompt } from "./prompt.js";
 import { PromptCache } from "./prompt-cache.js";
 import { createSampler, type Sampler } from "./sampling.js";
-import { createTextStream } from "./text-stream.js";
+import { createTextStream, type TextStream } from "./text-stream.js";
 
 /** The parts that a loaded model is made of. */
 export type ModelParts = {
@@ -68,7 +68,10 @@ export type VisionLanguageModel = {
   stream(request: GenerateRequest): AsyncGenerator<AnswerEvent, Answer>;
   /** The whole answer at once. */
   answer(request: GenerateRequest): Promise<Answer>;
-  /** Several requests decoded together; each answer equals that of the request alone. */
+  /**
+   * Several requests decoded together; each answer equals that of the request alone. Aborting any of
+   * them ends them all.
+   */
   answerBatch(requests: readonly GenerateRequest[]): Promise<Answer[]>;
   startConversation(system?: string): Conversation;
   close(): Promise<void>;
@@ -101,7 +104,7 @@ type PlannedRequest = {
   readonly sampler: Sampler;
   readonly maxTokens: number;
   readonly endIds: ReadonlySet<number>;
-  readonly stopStrings: readonly string[];
+  readonly stream: TextStream;
 };
 
 export const createModel = (parts: ModelParts): VisionLanguageModel => {
@@ -139,7 +142,10 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
       sampler: createSampler(request),
       maxTokens: Math.min(wanted, decoder.contextLength - tokens.total),
       endIds: new Set([...tokenizer.eosIds, ...(request.stopIds ?? [])]),
-      stopStrings: [...template.stopStrings, ...(request.stopStrings ?? [])],
+      stream: createTextStream(tokenizer, [
+        ...template.stopStrings,
+        ...(request.stopStrings ?? []),
+      ]),
     };
   };
 
@@ -187,7 +193,7 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
       planned.maxTokens,
     );
     const run = decodeSequences(decoder, cache, [startOf(planned, 0, rest)], request.signal);
-    const stream = createTextStream(tokenizer, planned.stopStrings);
+    const { stream } = planned;
     const ids: number[] = [];
     let text = "";
     let firstTokenMs = 0;
@@ -266,10 +272,10 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
         decoder,
         cache,
         planned.map((item, row) => startOf(item, row, encoded[row].embeddings)),
-        requests.find(({ signal }) => signal !== undefined)?.signal,
+        AbortSignal.any(requests.flatMap(({ signal }) => (signal === undefined ? [] : [signal]))),
       );
-      const answers = planned.map(({ stopStrings }) => ({
-        stream: createTextStream(tokenizer, stopStrings),
+      const answers = planned.map(({ stream }) => ({
+        stream,
         ids: [] as number[],
         text: "",
         finishReason: "length" as FinishReason,
@@ -326,15 +332,27 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
       systemText === undefined ? [] : [{ role: "system", content: systemText }];
     const allMedia: Media[] = [];
     const promptCache = new PromptCache(decoder, system.language.width);
+    let isAnswering = false;
     return {
       messages,
       async *ask(content, media = [], options = {}) {
-        const asked: ChatMessage[] = [...messages, { role: "user", content }];
-        const joined = [...allMedia, ...media];
-        const answer = yield* streamOn(promptCache, { ...options, messages: asked, media: joined });
-        messages.splice(0, messages.length, ...asked, { role: "assistant", content: answer.text });
-        allMedia.push(...media);
-        return answer;
+        if (isAnswering) {
+          throw new PromptError(
+            "ask: a conversation must have one question at a time, got another while its answer is not complete; finish or leave that stream first, or start a second conversation",
+          );
+        }
+        isAnswering = true;
+        try {
+          const asked: ChatMessage[] = [...messages, { role: "user", content }];
+          const request = { ...options, messages: asked, media: [...allMedia, ...media] };
+          const answer = yield* streamOn(promptCache, request);
+          const said: ChatMessage = { role: "assistant", content: answer.text };
+          messages.splice(0, messages.length, ...asked, said);
+          allMedia.push(...media);
+          return answer;
+        } finally {
+          isAnswering = false;
+        }
       },
       close: () => promptCache.release(),
     };

@@ -1,3 +1,4 @@
+import { OptionsError } from "../errors.js";
 import type { TensorData } from "../tensor-data.js";
 
 export type Features = Readonly<Record<string, TensorData>>;
@@ -11,7 +12,14 @@ export class FeatureCache {
   private readonly entries = new Map<string, Features>();
   private heldBytes = 0;
 
-  constructor(readonly maxBytes: number) {}
+  /** Throws `OptionsError` for a bound below 0; 0 keeps nothing. */
+  constructor(readonly maxBytes: number) {
+    if (!(maxBytes >= 0)) {
+      throw new OptionsError(
+        `FeatureCache: the bound must be 0 bytes or more, got ${maxBytes}; leave featureCacheBytes out for the default`,
+      );
+    }
+  }
 
   get bytes(): number {
     return this.heldBytes;

@@ -38,7 +38,7 @@ describe("the original and the transformers layout of the same weights", () => {
           messages: question("What is in the image?"),
           media: [{ type: "image", image: randomImage(width, height) }],
           maxTokens: 12,
-          temperature: 2,
+          temperature: 0.05,
           seed: 3,
         });
         answers.push({ name, ids, usage, media });
