@@ -1,4 +1,5 @@
 import type { DType } from "../tensor-data.js";
+import type * as operators from "./operators/index.js";
 import type { Dim, Shape } from "./shape.js";
 import { type Operation, Tensor } from "./tensor.js";
 
@@ -51,7 +52,7 @@ export type Lowering = {
 };
 
 /** Everything a gradient may be built from. Handed in, so that operators do not import each other. */
-export type GradientTools = typeof import("./operators/index.js");
+export type GradientTools = typeof operators;
 
 /**
  * Gradients of an operation's inputs, given those of its outputs; undefined where none flows.
