@@ -1,0 +1,193 @@
+import { stat } from "node:fs/promises";
+import { relative } from "node:path";
+import { TokenizerError, WeightsMismatchError } from "../errors.js";
+import { createMediaPreparation, type MediaReport } from "../generate/media.js";
+import { clipConfig, parseClipConfig } from "../image/clip-config.js";
+import type { Size } from "../image/image.js";
+import { listParameters } from "../nn/parameter-scope.js";
+import { tokensPerView } from "../systems/llava-config.js";
+import { ignoredTensors, parseSystem, type System, type SystemOptions } from "../systems/system.js";
+import { elementCount } from "../tensor-data.js";
+import { chooseTemplate } from "../text/model-template.js";
+import { createTokenizer, type Tokenizer } from "../text/tokenizer.js";
+import type { StoredTensor } from "../weights/folder-files.js";
+import { matchWeights } from "../weights/matching.js";
+import {
+  type ModelFolder,
+  type ModelFolderOptions,
+  openModelFolder,
+} from "../weights/model-folder.node.js";
+import { createRenameTable } from "../weights/rename.js";
+import { kvBytesPerToken } from "./kv-bytes.js";
+import { planningEngine, refuseToCompute } from "./planning-engine.js";
+import { groupByFile } from "./weight-check.js";
+
+/** Parameters of one part of a model. */
+export type PartSize = { readonly part: string; readonly parameters: number };
+
+export type WeightFile = {
+  readonly name: string;
+  readonly bytes: number;
+  readonly tensors: number;
+  readonly dtypes: readonly string[];
+};
+
+/** What an image of one size costs. */
+export type ImageCost = MediaReport & {
+  /** Tokens that the vision tower makes of each view, before anything is merged. */
+  readonly tokensPerView: number;
+  readonly kvBytes: number;
+};
+
+/** A model as its files describe it; no weight has been read. */
+export type ModelDescription = {
+  readonly name: string;
+  readonly path: string;
+  readonly system: System;
+  readonly tokenizer?: Tokenizer;
+  /** Name of the chat template; absent without a tokenizer. */
+  readonly template?: string;
+  readonly parts: readonly PartSize[];
+  readonly files: readonly WeightFile[];
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  /** Why the weights do not fit the architecture, if they do not. */
+  readonly mismatch?: WeightsMismatchError;
+  /** Bytes of keys and values that one token takes in all layers. */
+  readonly kvBytesPerToken: number;
+  readonly costOf: (image: Size) => ImageCost;
+};
+
+const partNames: readonly (readonly [RegExp, string])[] = [
+  [/^language\.embedding\b/, "embeddings"],
+  [/^language\.head\b/, "head"],
+  [/^language\./, "decoder"],
+  [/^imageNewline$/, "projector"],
+];
+
+const sizesOf = (system: System): PartSize[] => {
+  const sizes = new Map<string, number>();
+  for (const [name, { shape }] of listParameters(system.params)) {
+    const part = partNames.find(([pattern]) => pattern.test(name))?.[1] ?? name.split(".")[0];
+    sizes.set(part, (sizes.get(part) ?? 0) + elementCount(shape.map(Number)));
+  }
+  return [...sizes].map(([part, parameters]) => ({ part, parameters }));
+};
+
+const filesOf = async (
+  root: string,
+  tensors: ReadonlyMap<string, StoredTensor>,
+): Promise<WeightFile[]> => {
+  const files: WeightFile[] = [];
+  for (const [file, stored] of groupByFile(tensors)) {
+    const inside = relative(root, file);
+    files.push({
+      name: inside.startsWith("..") ? file : inside,
+      bytes: (await stat(file)).size,
+      tensors: stored.length,
+      dtypes: [...new Set(stored.map(([, { entry }]) => entry.dtype))].sort(),
+    });
+  }
+  return files;
+};
+
+/** The tokenizer; undefined where the folder has none, as folders with recorded outputs. */
+const readTokenizer = async (folder: ModelFolder): Promise<Tokenizer | undefined> => {
+  const tokenizerJson = await folder.readTokenizerJson().catch((error: unknown) => {
+    if (error instanceof TokenizerError) return undefined;
+    throw error;
+  });
+  if (tokenizerJson === undefined) return undefined;
+  const { tokenizerConfig, specialTokensMap, generationConfig } = folder;
+  return createTokenizer({ tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig });
+};
+
+const towerPrefix = "model.vision_tower.vision_tower.";
+
+/** The folder of the vision tower, inside the model's or by its own name, and all tensors. */
+const gatherTensors = async (folder: ModelFolder, options: ModelFolderOptions) => {
+  const tensors = new Map(folder.tensors);
+  const holdsTower = [...tensors.keys()].some((name) => /vision_(tower|model)\./.test(name));
+  const { mm_vision_tower: towerName } = folder.config;
+  const inside = await folder.subfolder("vision_tower");
+  const tower =
+    inside ??
+    (holdsTower || typeof towerName !== "string"
+      ? undefined
+      : await openModelFolder(towerName, options));
+  if (!holdsTower && tower !== undefined) {
+    for (const [name, stored] of tower.tensors) {
+      if (name.startsWith("vision_model.")) tensors.set(towerPrefix + name, stored);
+    }
+  }
+  return { tower, tensors };
+};
+
+const mismatchOf = (
+  system: System,
+  tensors: ReadonlyMap<string, StoredTensor>,
+): WeightsMismatchError | undefined => {
+  const expected = new Map(
+    [...listParameters(system.params)].map(([name, { shape }]) => [name, shape.map(Number)]),
+  );
+  try {
+    matchWeights(expected, tensors, createRenameTable(system.names), { ignore: ignoredTensors });
+    return undefined;
+  } catch (error) {
+    if (error instanceof WeightsMismatchError) return error;
+    throw error;
+  }
+};
+
+/**
+ * Describes a model from its settings and the headers of its weight files. Throws what
+ * `openModelFolder` and `parseSystem` throw.
+ */
+export const describeModel = async (
+  name: string,
+  options: ModelFolderOptions & SystemOptions,
+): Promise<ModelDescription> => {
+  const folder = await openModelFolder(name, options);
+  const { tower, tensors } = await gatherTensors(folder, options);
+  const system = parseSystem(folder.config, tower?.config, options);
+  const { config, language } = system;
+  const tokenizer = await readTokenizer(folder);
+  const processorJson = folder.preprocessorConfig ?? tower?.preprocessorConfig;
+  const processor =
+    processorJson === undefined
+      ? clipConfig(config.vision.imageSizePx)
+      : parseClipConfig(processorJson);
+  const encoder = system.createEncoder({
+    engine: planningEngine,
+    open: refuseToCompute,
+    featureCacheBytes: 0,
+    maxPromptTokens: config.maxLength,
+  });
+  const media = createMediaPreparation(config, processor, encoder);
+  const kvBytes = kvBytesPerToken(language);
+  return {
+    name: folder.name,
+    path: folder.path,
+    system,
+    tokenizer,
+    ...(tokenizer && {
+      template: chooseTemplate({
+        modelType: String(folder.config.model_type ?? ""),
+        chatTemplate: folder.chatTemplate,
+        tokenizer,
+      }).name,
+    }),
+    parts: sizesOf(system),
+    files: await filesOf(folder.path, tensors),
+    tensors,
+    mismatch: mismatchOf(system, tensors),
+    kvBytesPerToken: kvBytes,
+    costOf: (image) => {
+      const report = media.plan({ type: "image", image: { ...image, data: new Uint8Array(0) } });
+      return {
+        ...report,
+        tokensPerView: tokensPerView(config),
+        kvBytes: report.tokens * kvBytes,
+      };
+    },
+  };
+};

@@ -1,0 +1,91 @@
+/** Small architectures to start from, in the layout in which the papers' models are published. */
+
+export type PresetName = "tiny-llava" | "tiny-llava-mini";
+
+/** A model's settings; weights follow from them. */
+export type Preset = {
+  readonly config: object;
+  readonly visionConfig: object;
+  readonly preprocessorConfig: object;
+};
+
+const imageSizePx = 96;
+
+const visionConfig = {
+  architectures: ["CLIPVisionModel"],
+  model_type: "clip_vision_model",
+  hidden_size: 128,
+  intermediate_size: 512,
+  num_hidden_layers: 4,
+  num_attention_heads: 4,
+  num_channels: 3,
+  image_size: imageSizePx,
+  patch_size: 8,
+  hidden_act: "quick_gelu",
+  layer_norm_eps: 1e-5,
+};
+
+/** OpenAI's CLIP processor at our size. */
+const preprocessorConfig = {
+  image_processor_type: "CLIPImageProcessor",
+  do_convert_rgb: true,
+  do_resize: true,
+  size: { shortest_edge: imageSizePx },
+  resample: 3,
+  do_center_crop: true,
+  crop_size: { height: imageSizePx, width: imageSizePx },
+  do_rescale: true,
+  rescale_factor: 1 / 255,
+  do_normalize: true,
+  image_mean: [0.48145466, 0.4578275, 0.40821073],
+  image_std: [0.26862954, 0.26130258, 0.27577711],
+};
+
+/** Ids are those of the small tokenizer in models/tokenizer. */
+const llavaConfig = {
+  architectures: ["LlavaLlamaForCausalLM"],
+  model_type: "llava_llama",
+  bos_token_id: 307,
+  eos_token_id: 311,
+  pad_token_id: 312,
+  vocab_size: 320,
+  hidden_size: 128,
+  intermediate_size: 352,
+  num_hidden_layers: 4,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  hidden_act: "silu",
+  rms_norm_eps: 1e-5,
+  rope_theta: 10_000,
+  max_position_embeddings: 2048,
+  tie_word_embeddings: false,
+  attention_bias: false,
+  mlp_bias: false,
+  image_aspect_ratio: "pad",
+  mm_hidden_size: visionConfig.hidden_size,
+  mm_patch_merge_type: "flat",
+  mm_projector_type: "mlp2x_gelu",
+  mm_use_im_patch_token: false,
+  mm_use_im_start_end: false,
+  mm_vision_select_feature: "patch",
+  mm_vision_select_layer: -2,
+  mm_vision_tower: "vision_tower",
+  use_mm_proj: true,
+  torch_dtype: "float32",
+};
+
+export const presets: Readonly<Record<PresetName, Preset>> = {
+  "tiny-llava": { config: llavaConfig, visionConfig, preprocessorConfig },
+  "tiny-llava-mini": {
+    config: {
+      ...llavaConfig,
+      architectures: ["LlavaMiniLlamaForCausalLM"],
+      model_type: "llava_mini_llama",
+      compressor_size: 1,
+      prefusion_layer_num: 2,
+      resolution_ratio: 1,
+    },
+    visionConfig,
+    preprocessorConfig,
+  },
+};

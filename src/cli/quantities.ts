@@ -1,0 +1,15 @@
+/** 1234567 → 1,234,567. */
+export const formatCount = (count: number): string => count.toLocaleString("en-US");
+
+const units = ["B", "kB", "MB", "GB", "TB"] as const;
+
+/** Bytes in powers of 1000, three digits: 13.5 GB. */
+export const formatBytes = (bytes: number): string => {
+  let value = bytes;
+  let unit = 0;
+  while (value >= 999.5 && unit < units.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`;
+};
