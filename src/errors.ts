@@ -65,3 +65,26 @@ export class TokenizerError extends SaccadeError {}
 export class RecipeError extends SaccadeError {}
 /** A checkpoint of a training run is damaged, belongs to another recipe, or cannot be written. */
 export class CheckpointError extends SaccadeError {}
+/** Another process trains in the same folder. */
+export class RunLockedError extends SaccadeError {}
+
+/** The files or settings of a dataset cannot be used, or too many of its records are bad. */
+export class DatasetError extends SaccadeError {}
+/** One record of a dataset is malformed; the others are not concerned. */
+export class RecordError extends SaccadeError {}
+/** Why a conversation gives no training sample. */
+export type LabelErrorReason =
+  | "tokens-do-not-align"
+  | "nothing-supervised"
+  | "too-long"
+  | "template-refuses";
+/** A conversation cannot be turned into token ids with labels. */
+export class LabelError extends SaccadeError {
+  constructor(
+    readonly reason: LabelErrorReason,
+    message: string,
+    options?: ErrorOptions,
+  ) {
+    super(message, options);
+  }
+}
