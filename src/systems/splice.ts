@@ -28,12 +28,13 @@ export type SpliceSample = {
 
 /**
  * Lays out a batch. Text row `b·L + i` is place i of sample b, L being `textStride`; visual rows come
- * after all text rows. Throws `PromptError` when placeholders and images disagree.
+ * after all text rows. Rows are padded to the longest, or to `paddedLength`. Throws `PromptError` when placeholders and images disagree.
  */
 export const planSplice = (
   samples: readonly SpliceSample[],
   textStride: number,
   numVisualRows: number,
+  paddedLength = 0,
 ): SplicePlan => {
   const firstVisual = samples.length * textStride;
   const rows = samples.map(({ ids, visualRows, isPadding }, sampleIndex) => {
@@ -56,7 +57,7 @@ export const planSplice = (
     }
     return row;
   });
-  const length = Math.max(...rows.map((row) => row.length));
+  const length = Math.max(paddedLength, ...rows.map((row) => row.length));
   const zeroRow = firstVisual + numVisualRows;
   const padded = rows.flatMap((row) => [
     ...row,

@@ -9,6 +9,8 @@ import {
   multiply,
   type ParameterSource,
   type Resident,
+  type Shape,
+  stopGradient,
   type Tensor,
 } from "../graph/index.js";
 import { float32, type TensorData } from "../tensor-data.js";
@@ -36,6 +38,16 @@ export type TrainStepOptions = {
   readonly maxGradientNorm?: number;
 };
 
+export type StepGraphOptions = {
+  /** Further outputs of the step, by name. */
+  readonly outputs?: Readonly<Record<string, Tensor>>;
+  /**
+   * Shapes of parameters that may stay as they are when the loss does not depend on them, as the
+   * vision tower's in a batch of text. Without, such a parameter is an error.
+   */
+  readonly keptShapes?: ReadonlyMap<string, Shape>;
+};
+
 const stateNames = (name: string) =>
   ({ parameter: name, first: `adamw.first.${name}`, second: `adamw.second.${name}` }) as const;
 type StatePart = keyof ReturnType<typeof stateNames>;
@@ -50,53 +62,60 @@ const rateName = (group: string): string => `learningRate.${group}`;
 export const trainStepGraph = (
   loss: Tensor,
   { groups, adamW: options, maxGradientNorm }: TrainStepOptions,
-  outputs: Readonly<Record<string, Tensor>> = {},
+  { outputs = {}, keptShapes }: StepGraphOptions = {},
 ): Graph => {
   const forward = createGraph("loss", { loss });
   const names = groups.flatMap((group) => group.parameters);
-  const parameters = names.map((name) => {
-    const tensor = forward.inputs.get(name);
-    if (tensor === undefined) {
+  const used = names.filter((name) => {
+    if (forward.inputs.has(name)) return true;
+    if (keptShapes?.has(name)) return false;
+    throw new GraphError(
+      `trainStepGraph: the loss does not depend on a fed parameter "${name}"; take it out of its group or declare it as fed`,
+    );
+  });
+  const parameters = used.map((name) => forward.inputs.get(name) as Tensor);
+  const results = new Map(grad(loss, parameters).map((gradient, at) => [used[at], gradient]));
+  const gradients = new Map<string, Tensor>();
+  for (const [name, gradient] of results) {
+    if (gradient !== undefined) gradients.set(name, gradient);
+    else if (!keptShapes?.has(name)) {
       throw new GraphError(
-        `trainStepGraph: the loss does not depend on a fed parameter "${name}"; take it out of its group or declare it as fed`,
+        `trainStepGraph: no gradient reaches "${name}"; take it out of its group`,
       );
     }
-    return tensor;
-  });
-  const gradients = grad(loss, parameters).map((gradient, index) => {
-    if (gradient === undefined) {
-      throw new GraphError(
-        `trainStepGraph: no gradient reaches "${names[index]}"; take it out of its group`,
-      );
-    }
-    return gradient;
-  });
-  const norm = globalNorm(gradients);
+  }
+  const norm = globalNorm([...gradients.values()]);
   const factor = maxGradientNorm === undefined ? undefined : clipFactor(norm, maxGradientNorm);
   const corrections = adamWInputs();
-  const results: Record<string, Tensor> = { loss, gradientNorm: norm, ...outputs };
-  let index = 0;
+  const written: Record<string, Tensor> = { loss, gradientNorm: norm, ...outputs };
   for (const group of groups) {
     const learningRate = input(rateName(group.name), "float32", []);
     for (const name of group.parameters) {
-      const [parameter, gradient] = [parameters[index], gradients[index]];
-      index += 1;
       const state = stateNames(name);
+      const gradient = gradients.get(name);
+      const shape = forward.inputs.get(name)?.shape ?? keptShapes?.get(name) ?? [];
+      if (gradient === undefined) {
+        // This batch says nothing about it: it stays as it is, its moments too.
+        for (const part of stateParts) {
+          written[next(state[part])] = stopGradient(input(state[part], "float32", shape));
+        }
+        continue;
+      }
       const updated = adamW(
-        parameter,
+        forward.inputs.get(name) as Tensor,
         factor === undefined ? gradient : multiply(gradient, factor),
         {
-          first: input(state.first, "float32", parameter.shape),
-          second: input(state.second, "float32", parameter.shape),
+          first: input(state.first, "float32", shape),
+          second: input(state.second, "float32", shape),
         },
         { learningRate, weightDecay: group.weightDecay ?? 0, corrections, options },
       );
-      results[next(state.parameter)] = updated.parameter;
-      results[next(state.first)] = updated.moments.first;
-      results[next(state.second)] = updated.moments.second;
+      written[next(state.parameter)] = updated.parameter;
+      written[next(state.first)] = updated.moments.first;
+      written[next(state.second)] = updated.moments.second;
     }
   }
-  return createGraph("train-step", results);
+  return createGraph("train-step", written);
 };
 
 /** Values of every trained parameter and its moments, by state name. */
@@ -111,6 +130,13 @@ export type TrainStep = {
   ): Promise<Record<string, TensorData>>;
   close(): Promise<void>;
 };
+
+/** The feeds that a graph asks for: a step that leaves a group alone needs no rate for it. */
+const usedBy = <Value extends Feed>(
+  graph: Graph,
+  feeds: Readonly<Record<string, Value>>,
+): Record<string, Value> =>
+  Object.fromEntries(Object.entries(feeds).filter(([name]) => graph.inputs.has(name)));
 
 type StateSide = Record<string, Resident>;
 
@@ -168,15 +194,15 @@ export class Trainer {
   }
 
   /** Makes the step for one batch shape ready: `loss` as a function of its inputs. */
-  async openStep(loss: Tensor, outputs: Readonly<Record<string, Tensor>> = {}): Promise<TrainStep> {
-    const graph = trainStepGraph(loss, this.options, outputs);
+  async openStep(loss: Tensor, stepOptions: StepGraphOptions = {}): Promise<TrainStep> {
+    const graph = trainStepGraph(loss, this.options, stepOptions);
     const session = await this.engine.open(graph, this.frozen);
-    const fetch = ["loss", "gradientNorm", ...Object.keys(outputs)];
+    const fetch = ["loss", "gradientNorm", ...Object.keys(stepOptions.outputs ?? {})];
     return {
       run: async (feeds, learningRates) => {
         const [from, to] = this.sides;
         const results = await session.run(
-          { ...feeds, ...from, ...this.scalars(learningRates) },
+          usedBy(graph, { ...feeds, ...from, ...this.scalars(learningRates) }),
           {
             fetch,
             into: Object.fromEntries(
@@ -200,10 +226,7 @@ export class Trainer {
   > {
     const session = await this.engine.open(graph, this.frozen);
     return {
-      run: (feeds) => {
-        const used = Object.entries(this.sides[0]).filter(([name]) => graph.inputs.has(name));
-        return session.run({ ...feeds, ...Object.fromEntries(used) });
-      },
+      run: (feeds) => session.run({ ...feeds, ...usedBy(graph, this.sides[0]) }),
       close: () => session.close(),
     };
   }

@@ -1,0 +1,93 @@
+import { createGraph, type Engine, type ParameterSource } from "../graph/index.js";
+import { listParameters } from "../nn/parameter-scope.js";
+import {
+  type BatchShape,
+  createBatchForward,
+  type LabelledBatch,
+} from "../systems/batch-forward.js";
+import type { LlavaConfig } from "../systems/llava-config.js";
+import { ignoredLabel, nextTokenLoss } from "./next-token-loss.js";
+import { Trainer, type TrainState, type TrainStepOptions } from "./train-step.js";
+import type { Trainable } from "./trainable.js";
+
+export type VisionLanguageTrainableOptions = TrainStepOptions & {
+  /** Where training starts: trained parameters, and moments when it goes on. */
+  readonly state: TrainState;
+  /** Parameters that do not train. */
+  readonly frozen: ParameterSource;
+  readonly stepsTaken?: number;
+  readonly trainsEmbeddings?: boolean;
+};
+
+const shapeOf = ({ ids, pixels }: LabelledBatch): BatchShape => ({
+  batch: ids.length,
+  textLength: ids[0]?.length ?? 0,
+  hasImages: pixels !== undefined,
+});
+
+const countSupervised = ({ labels }: LabelledBatch): number =>
+  labels.flat().filter((label) => label !== ignoredLabel).length;
+
+/** A LLaVA-like system in training; steps are made ready once for each batch shape that comes. */
+export const createVisionLanguageTrainable = async (
+  engine: Engine,
+  config: LlavaConfig,
+  { state, frozen, stepsTaken, trainsEmbeddings, ...options }: VisionLanguageTrainableOptions,
+): Promise<Trainable<LabelledBatch>> => {
+  const trained = new Set(options.groups.flatMap(({ parameters }) => parameters));
+  const isFed = (name: string): boolean => trained.has(name);
+  const { forward } = createBatchForward(config, { isFed, trainsEmbeddings });
+  const declared = listParameters(createBatchForward(config).params);
+  const shapes = new Map([...declared].map(([name, { shape }]) => [name, shape]));
+  const trainer = await Trainer.create(engine, options, { state, frozen, stepsTaken });
+
+  const openFor = (shape: BatchShape) => {
+    const pass = forward(shape);
+    return { pass, loss: nextTokenLoss(pass.scores, pass.labels).mean };
+  };
+  const remember = <Value>(make: (shape: BatchShape) => Promise<Value>) => {
+    const made = new Map<string, Promise<Value>>();
+    return (shape: BatchShape): Promise<Value> => {
+      const key = JSON.stringify(shape);
+      const known = made.get(key) ?? make(shape);
+      made.set(key, known);
+      return known;
+    };
+  };
+  const stepFor = remember(async (shape) => {
+    const { pass, loss } = openFor(shape);
+    // A batch of text leaves the parameters of vision as they are.
+    const keptShapes = shape.hasImages ? undefined : shapes;
+    return { pass, step: await trainer.openStep(loss, { keptShapes }) };
+  });
+  const evaluationFor = remember(async (shape) => {
+    const { pass, loss } = openFor(shape);
+    return { pass, session: await trainer.openForward(createGraph("evaluate", { loss })) };
+  });
+
+  return {
+    groups: options.groups.map(({ name, parameters }) => ({
+      name,
+      parameters: parameters.map((parameter) => ({
+        name: parameter,
+        shape: declared.get(parameter)?.shape.map(Number) ?? [],
+      })),
+    })),
+    step: async (batch, rates) => {
+      const { pass, step } = await stepFor(shapeOf(batch));
+      const results = await step.run(pass.feeds(batch), rates);
+      return {
+        loss: Number(results.loss.data[0]),
+        gradientNorm: Number(results.gradientNorm.data[0]),
+        tokens: countSupervised(batch),
+      };
+    },
+    evaluate: async (batch) => {
+      const { pass, session } = await evaluationFor(shapeOf(batch));
+      const { loss } = await session.run(pass.feeds(batch));
+      return { loss: Number(loss.data[0]), tokens: countSupervised(batch) };
+    },
+    state: () => trainer.state(),
+    close: () => trainer.close(),
+  };
+};
