@@ -20,7 +20,7 @@ import { newlineIndex, planSpatialUnpad } from "./llava-next.js";
 import { planSplice, spliceEmbeddings } from "./splice.js";
 
 /** Views' tokens in the order in which they enter the language model; `newlineIndex` is the newline. */
-const planTokens = (plan: ImagePlan, config: LlavaConfig): number[] =>
+export const planImageTokens = (plan: ImagePlan, config: LlavaConfig): number[] =>
   config.mergeType === "spatial_unpad" && plan.views.length > 1
     ? planSpatialUnpad(plan, clipGridSide(config.vision))
     : Array.from({ length: plan.views.length * tokensPerView(config) }, (_, index) => index);
@@ -92,7 +92,7 @@ export const createLlavaEncoder = (
       parts.push(tokens);
       numRows += tokens.shape[0] * tokens.shape[1];
       onProgress?.(++done, total);
-      return planTokens(views.plan, config).map((index) =>
+      return planImageTokens(views.plan, config).map((index) =>
         index === newlineIndex ? newlineIndex : first + index,
       );
     };
@@ -134,7 +134,7 @@ export const createLlavaEncoder = (
     };
   };
 
-  const countImageTokens = (plan: ImagePlan): number => planTokens(plan, config).length;
+  const countImageTokens = (plan: ImagePlan): number => planImageTokens(plan, config).length;
   return {
     encodePrompt,
     countImageTokens,

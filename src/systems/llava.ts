@@ -63,7 +63,8 @@ export const llavaVisualTokens = (
   params: LlavaParams,
   pixels: Tensor,
   config: LlavaConfig,
-): Tensor => projector(params.projector, llavaFeatures(params, pixels, config));
+  taps?: Taps,
+): Tensor => projector(params.projector, llavaFeatures(params, pixels, config, taps));
 
 /** The newline as one row, [1, D]. */
 export const newlineRow = (newline: Tensor): Tensor => reshape(newline, [1, newline.shape[0]]);

@@ -1,12 +1,12 @@
 import { PromptError } from "../errors.js";
-import { createDecoder, type Decoder } from "../generate/decoder.js";
+import { createDecoder } from "../generate/decoder.js";
 import { createGraph, input, type ParameterSource, reshape, type Tensor } from "../graph/index.js";
 import { embedTokens, languageHead, llama, llamaRopeTables } from "../language/llama.js";
 import { keyMaskBias } from "../nn/key-mask-bias.js";
 import { ParameterScope } from "../nn/parameter-scope.js";
 import { Taps } from "../nn/taps.js";
 import { sinCosTable } from "../reduce/position-tables.js";
-import type { Encoder, MediaInput, PixelViews } from "../systems/encoder.js";
+import type { MediaInput, PixelViews } from "../systems/encoder.js";
 import {
   type LlavaMiniParams,
   llavaMiniFuse,
@@ -25,6 +25,7 @@ import { createLlavaMiniEncoder } from "../systems/llava-mini-encoder.js";
 import { planSplice, type SplicePlan, spliceEmbeddings } from "../systems/splice.js";
 import { float32, int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
+import { decodeGreedily } from "./greedy.js";
 import { numbersOf, type Produced, rowsOf, type VerifyContext } from "./recorded.js";
 
 /** Our name of an intermediate, by its recorded name (of one frame). */
@@ -191,7 +192,7 @@ class MiniVerification {
         sample === undefined
           ? { ids: textOnly ? rowsOf(textOnly)[0] : [], media: [] }
           : this.samplePrompt(Number(sample));
-      const { ids, logits } = await greedy(encoder, decoder, prompt, count);
+      const { ids, logits } = await decodeGreedily(encoder, decoder, prompt, count);
       this.tensors.set(name, int64([count], ids));
       this.tensors.set(
         name.replace(/ids$/, "logits"),
@@ -389,26 +390,6 @@ class MiniVerification {
     this.tensors.set(`${prefix}llm.position_ids`, int64([1, length], places));
   }
 }
-
-const greedy = async (
-  encoder: Encoder,
-  decoder: Decoder,
-  { ids, media }: { ids: readonly number[]; media: readonly MediaInput[] },
-  count: number,
-): Promise<{ ids: number[]; logits: Float32Array[] }> => {
-  const { embeddings } = await encoder.encodePrompt(ids, media);
-  const cache = await decoder.createCache(1, embeddings.shape[1] + count);
-  const logits: Float32Array[] = [];
-  const chosen: number[] = [];
-  let scores = await decoder.prefill(cache, 0, embeddings);
-  while (chosen.length < count) {
-    logits.push(scores.slice());
-    chosen.push(scores.indexOf(Math.max(...scores)));
-    if (chosen.length < count) [scores] = await decoder.step(cache, [chosen[chosen.length - 1]]);
-  }
-  await decoder.releaseCache(cache);
-  return { ids: chosen, logits };
-};
 
 /** Part `index` of the first side, the side dropped. */
 const rowOf = (tensor: TensorData, index: number): TensorData => {

@@ -3,6 +3,7 @@ import { ModelConfigError, UnknownArchitectureError } from "../errors.js";
 import { produceClip } from "./clip.js";
 import { compareTensors, type TensorVerdict } from "./comparison.js";
 import { produceLlama } from "./llama.js";
+import { produceLlava } from "./llava.js";
 import { produceLlavaMini } from "./llava-mini.js";
 import type { Produced, Recorded, VerifyContext } from "./recorded.js";
 
@@ -15,6 +16,9 @@ export const defaultTolerance = 1e-4;
 const producers: Readonly<Record<string, (context: VerifyContext) => Promise<Produced>>> = {
   CLIPVisionModel: produceClip,
   LlamaForCausalLM: produceLlama,
+  LlavaLlamaForCausalLM: produceLlava,
+  LlavaForConditionalGeneration: produceLlava,
+  LlavaNextForConditionalGeneration: produceLlava,
   LlavaMiniLlamaForCausalLM: produceLlavaMini,
 };
 
