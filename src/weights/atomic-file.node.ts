@@ -30,7 +30,7 @@ export const writeFileAtomically = async (
 };
 
 /** Makes a rename survive a power cut. Systems that cannot open a folder (Windows) order renames themselves. */
-const syncFolder = async (folder: string): Promise<void> => {
+export const syncFolder = async (folder: string): Promise<void> => {
   const handle = await open(folder, "r").catch(() => undefined);
   try {
     await handle?.sync().catch(() => undefined);

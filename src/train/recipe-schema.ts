@@ -1,0 +1,132 @@
+/** What a training recipe may say. Keys are read nowhere else; `parseRecipe` makes it typed. */
+import { z } from "zod";
+import { llavaTemplates } from "../text/llava-templates.js";
+import { scheduleKinds } from "./schedule.js";
+
+const count = z.int().positive();
+const share = z.number().min(0).max(1);
+const patterns = z.array(z.string().min(1)).min(1);
+const folderName = z
+  .string()
+  .regex(/^[a-z0-9][a-z0-9-]*$/, "must be small letters, digits and hyphens, as it names a folder");
+
+/** First values other than the checkpoint's; later entries win. */
+const initialisation = z.strictObject({
+  parameters: patterns,
+  /**
+   * `declared`: as the model declares it, from the recipe's seed. `zeros`. `language-layers`: layer i
+   * of pre-fusion from layer i of the decoder.
+   */
+  with: z.enum(["declared", "zeros", "language-layers"]),
+});
+
+const model = z.strictObject({
+  /** Folder or hub repository that training starts from. */
+  from: z.string().min(1),
+  /** LLaVA-Mini: as the released code or as the paper. */
+  variant: z.enum(["released", "paper"]).optional(),
+  initialise: z.array(initialisation).default([]),
+});
+
+const dataset = z.strictObject({
+  path: z.string().min(1),
+  format: z.string().min(1),
+  /** Folder that images and videos are relative to; the file's own when absent. */
+  media: z.string().min(1).optional(),
+  /** `all`, `first:N`, `end:N`, `random:N`; N a count or a share such as `10%`. */
+  sampling: z
+    .string()
+    .regex(
+      /^(?:all|(?:first|end|random):\d+(?:\.\d+)?%?)$/,
+      "must be all, first:N, end:N or random:N, N a count or a share such as 10%",
+    )
+    .default("all"),
+});
+
+const data = z.strictObject({
+  train: z.array(dataset).min(1),
+  validation: z.array(dataset).optional(),
+  template: z.enum(["model", ...Object.keys(llavaTemplates)]).optional(),
+  maxLength: count,
+  /** `modality-length` puts samples of one kind and of like lengths into one batch. */
+  groupBy: z.enum(["none", "modality-length"]).default("none"),
+  /** Share of bad records above which the run stops. */
+  maxBadShare: share.default(0.01),
+});
+
+const schedule = z
+  .strictObject({
+    kind: z.enum(scheduleKinds),
+    warmupSteps: z.int().min(0).optional(),
+    warmupRatio: share.optional(),
+    minRatio: share.optional(),
+  })
+  .refine(
+    ({ warmupSteps, warmupRatio }) => warmupSteps === undefined || warmupRatio === undefined,
+    "give warmupSteps or warmupRatio, not both",
+  );
+
+const group = z.strictObject({
+  name: folderName,
+  parameters: patterns,
+  learningRate: z.number().positive(),
+  weightDecay: z.number().min(0).default(0),
+});
+
+const stage = z
+  .strictObject({
+    name: folderName,
+    /** What the decoder sees: all vision tokens, or what the model's own reduction leaves. */
+    visionTokens: z.enum(["all", "reduced"]).default("reduced"),
+    /** Patterns over dotted parameter names; everything else is frozen. */
+    train: patterns,
+    /** A parameter belongs to the first group that fits. */
+    groups: z.array(group).min(1),
+    data,
+    /** Samples of one pass; an optimiser step takes `accumulation` times as many. */
+    batchSize: count,
+    accumulation: count.default(1),
+    steps: count.optional(),
+    epochs: z.number().positive().optional(),
+    schedule,
+    maxGradientNorm: z.number().positive().optional(),
+    adamW: z
+      .strictObject({
+        beta1: z.number().min(0).lt(1).default(0.9),
+        beta2: z.number().min(0).lt(1).default(0.999),
+        epsilon: z.number().positive().default(1e-8),
+      })
+      .prefault({}),
+    checkpoint: z
+      .strictObject({ everySteps: count.default(100), keep: count.default(3) })
+      .prefault({}),
+    validation: z.strictObject({ everySteps: count, batches: count }).optional(),
+  })
+  .refine(
+    ({ steps, epochs }) => (steps === undefined) !== (epochs === undefined),
+    "give either steps or epochs",
+  )
+  .refine(
+    ({ groups }) => new Set(groups.map(({ name }) => name)).size === groups.length,
+    "groups must have different names",
+  )
+  .refine(
+    ({ validation, data: { validation: sets } }) => validation === undefined || sets !== undefined,
+    "validation needs data.validation",
+  );
+
+export const recipeSchema = z
+  .strictObject({
+    name: folderName,
+    description: z.string().optional(),
+    model,
+    seed: z.int().min(0).max(0xffffffff).default(0),
+    stages: z.array(stage).min(1),
+  })
+  .refine(
+    ({ stages }) => new Set(stages.map(({ name }) => name)).size === stages.length,
+    "stages must have different names",
+  );
+
+export type Recipe = z.infer<typeof recipeSchema>;
+export type StageRecipe = Recipe["stages"][number];
