@@ -3,6 +3,8 @@ export { type LoadModelOptions, loadModel } from "./generate/load-model.node.js"
 export { createNodeEngine, type NodeEngineOptions } from "./graph/engine.node.js";
 export { decodeImage } from "./image/decode.node.js";
 export * from "./index.js";
+export { type NewModel, writeNewModel } from "./load/new-model.node.js";
+export { type PresetName, presets } from "./load/presets.js";
 export { compareRecorded, type VerifyResult } from "./verify/verify.js";
 export { type VerifyOptions, verifyFolder } from "./verify/verify-folder.node.js";
 export { type OpenVideoOptions, openVideo } from "./video/decode-video.node.js";

@@ -1,9 +1,9 @@
 /** `saccade init DIR --preset NAME`: a model folder with first weights, to be trained or looked at. */
 import type { Command } from "commander";
+import { writeNewModel } from "../load/new-model.node.js";
+import { type PresetName, presets } from "../load/presets.js";
 import type { CommandContext } from "./command-context.js";
-import { writeNewModel } from "./new-model.js";
 import { option, parseInteger } from "./options.js";
-import { type PresetName, presets } from "./presets.js";
 import { formatCount } from "./quantities.js";
 
 type InitFlags = { readonly preset: PresetName; readonly seed?: number; readonly json?: boolean };

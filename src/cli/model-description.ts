@@ -1,15 +1,15 @@
 import { stat } from "node:fs/promises";
 import { relative } from "node:path";
-import { TokenizerError, WeightsMismatchError } from "../errors.js";
+import { GraphError, TokenizerError, WeightsMismatchError } from "../errors.js";
 import { createMediaPreparation, type MediaReport } from "../generate/media.js";
-import { clipConfig, parseClipConfig } from "../image/clip-config.js";
 import type { Size } from "../image/image.js";
+import { readTokenizer, resolveModel } from "../load/resolved-model.js";
 import { listParameters } from "../nn/parameter-scope.js";
 import { tokensPerView } from "../systems/llava-config.js";
-import { ignoredTensors, parseSystem, type System, type SystemOptions } from "../systems/system.js";
+import { ignoredTensors, type System, type SystemOptions } from "../systems/system.js";
 import { elementCount } from "../tensor-data.js";
 import { chooseTemplate } from "../text/model-template.js";
-import { createTokenizer, type Tokenizer } from "../text/tokenizer.js";
+import type { Tokenizer } from "../text/tokenizer.js";
 import type { StoredTensor } from "../weights/folder-files.js";
 import { matchWeights } from "../weights/matching.js";
 import {
@@ -19,7 +19,6 @@ import {
 } from "../weights/model-folder.node.js";
 import { createRenameTable } from "../weights/rename.js";
 import { kvBytesPerToken } from "./kv-bytes.js";
-import { planningEngine, refuseToCompute } from "./planning-engine.js";
 import { groupByFile } from "./weight-check.js";
 
 /** Parameters of one part of a model. */
@@ -91,36 +90,15 @@ const filesOf = async (
 };
 
 /** The tokenizer; undefined where the folder has none, as folders with recorded outputs. */
-const readTokenizer = async (folder: ModelFolder): Promise<Tokenizer | undefined> => {
-  const tokenizerJson = await folder.readTokenizerJson().catch((error: unknown) => {
+const readTokenizerIfPresent = (folder: ModelFolder): Promise<Tokenizer | undefined> =>
+  readTokenizer(folder).catch((error: unknown) => {
     if (error instanceof TokenizerError) return undefined;
     throw error;
   });
-  if (tokenizerJson === undefined) return undefined;
-  const { tokenizerConfig, specialTokensMap, generationConfig } = folder;
-  return createTokenizer({ tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig });
-};
 
-const towerPrefix = "model.vision_tower.vision_tower.";
-
-/** The folder of the vision tower, inside the model's or by its own name, and all tensors. */
-const gatherTensors = async (folder: ModelFolder, options: ModelFolderOptions) => {
-  const tensors = new Map(folder.tensors);
-  const holdsTower = [...tensors.keys()].some((name) => /vision_(tower|model)\./.test(name));
-  const { mm_vision_tower: towerName } = folder.config;
-  const inside = await folder.subfolder("vision_tower");
-  const tower =
-    inside ??
-    (holdsTower || typeof towerName !== "string"
-      ? undefined
-      : await openModelFolder(towerName, options));
-  if (!holdsTower && tower !== undefined) {
-    for (const [name, stored] of tower.tensors) {
-      if (name.startsWith("vision_model.")) tensors.set(towerPrefix + name, stored);
-    }
-  }
-  return { tower, tensors };
-};
+/** What a plan answers when it is asked to compute. */
+const refuseToCompute = (): Promise<never> =>
+  Promise.reject(new GraphError("inspect: this is a plan and computes nothing; load the model"));
 
 const mismatchOf = (
   system: System,
@@ -147,17 +125,11 @@ export const describeModel = async (
   options: ModelFolderOptions & SystemOptions,
 ): Promise<ModelDescription> => {
   const folder = await openModelFolder(name, options);
-  const { tower, tensors } = await gatherTensors(folder, options);
-  const system = parseSystem(folder.config, tower?.config, options);
+  const openTower = (tower: string) => openModelFolder(tower, options);
+  const { system, processor, tensors } = await resolveModel(folder, openTower, options);
   const { config, language } = system;
-  const tokenizer = await readTokenizer(folder);
-  const processorJson = folder.preprocessorConfig ?? tower?.preprocessorConfig;
-  const processor =
-    processorJson === undefined
-      ? clipConfig(config.vision.imageSizePx)
-      : parseClipConfig(processorJson);
+  const tokenizer = await readTokenizerIfPresent(folder);
   const encoder = system.createEncoder({
-    engine: planningEngine,
     open: refuseToCompute,
     featureCacheBytes: 0,
     maxPromptTokens: config.maxLength,

@@ -1,4 +1,4 @@
-import type { Engine, Graph, Session } from "../graph/index.js";
+import type { Graph, Session } from "../graph/index.js";
 import type { ImagePlan } from "../image/view-plan.js";
 import type { TensorData } from "../tensor-data.js";
 
@@ -60,7 +60,6 @@ export type OpenGraph = (graph: Graph) => Promise<Session>;
 
 /** What an encoder is made with. */
 export type EncoderContext = {
-  readonly engine: Engine;
   readonly open: OpenGraph;
   /** Bytes of image features to keep for prompts about the same images. */
   readonly featureCacheBytes: number;

@@ -176,7 +176,6 @@ class MiniVerification {
     const contextLength = promptLength + numFrames * this.config.compressorSide ** 2 + longest;
     const open = (graph: Parameters<typeof engine.open>[0]) => engine.open(graph, this.parameters);
     const encoder = createLlavaMiniEncoder(this.params, this.config, {
-      engine,
       open,
       featureCacheBytes: 0,
       maxPromptTokens: contextLength,

@@ -174,7 +174,6 @@ class LlavaVerification {
     const open = (graph: Parameters<typeof engine.open>[0]) => engine.open(graph, this.parameters);
     const contextLength = language.contextLength;
     const encoder = createLlavaEncoder(this.params, this.config, {
-      engine,
       open,
       featureCacheBytes: 0,
       maxPromptTokens: contextLength,

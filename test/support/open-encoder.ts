@@ -36,7 +36,6 @@ export const openEncoder = async (
   );
   const engine = createNodeEngine({ threads: 1 });
   const encoder = system.createEncoder({
-    engine,
     open: (graph) => engine.open(graph, parameters),
     featureCacheBytes,
     maxPromptTokens: 256,

@@ -1,0 +1,58 @@
+import { type ClipProcessorConfig, clipConfig, parseClipConfig } from "../image/clip-config.js";
+import { parseSystem, type System, type SystemOptions } from "../systems/system.js";
+import { createTokenizer, type Tokenizer } from "../text/tokenizer.js";
+import type { StoredTensor } from "../weights/folder-files.js";
+import type { ModelFolder } from "../weights/model-folder.js";
+
+/** A folder understood: its system, its image processor and all its tensors. Nothing is computed. */
+export type ResolvedModel = {
+  readonly folder: ModelFolder;
+  /** The vision tower's own folder, where there is one. */
+  readonly tower?: ModelFolder;
+  readonly system: System;
+  readonly processor: ClipProcessorConfig;
+  /** By published name, the tower's included. */
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+};
+
+/** How the original layout names the tower's tensors inside a LLaVA checkpoint. */
+const towerPrefix = "model.vision_tower.vision_tower.";
+const isTowerTensor = /vision_(tower|model)\./;
+
+/**
+ * Resolves a model folder. A tower of its own is `vision_tower/` inside it, or, when the checkpoint
+ * lacks the tower's weights, the model that `mm_vision_tower` names, which `openTower` opens. Throws
+ * `UnknownArchitectureError` and `ModelConfigError`.
+ */
+export const resolveModel = async (
+  folder: ModelFolder,
+  openTower: (name: string) => Promise<ModelFolder>,
+  options: SystemOptions = {},
+): Promise<ResolvedModel> => {
+  const holdsTower = [...folder.tensors.keys()].some((name) => isTowerTensor.test(name));
+  const { mm_vision_tower: towerName } = folder.config;
+  const inside = await folder.subfolder("vision_tower");
+  const tower =
+    inside ??
+    (holdsTower || typeof towerName !== "string" ? undefined : await openTower(towerName));
+  const tensors = new Map(folder.tensors);
+  if (!holdsTower) {
+    for (const [name, stored] of tower?.tensors ?? []) {
+      if (name.startsWith("vision_model.")) tensors.set(towerPrefix + name, stored);
+    }
+  }
+  const system = parseSystem(folder.config, tower?.config, options);
+  const processorJson = folder.preprocessorConfig ?? tower?.preprocessorConfig;
+  const processor =
+    processorJson === undefined
+      ? clipConfig(system.config.vision.imageSizePx)
+      : parseClipConfig(processorJson);
+  return { folder, tower, system, processor, tensors };
+};
+
+/** The folder's tokenizer. Throws `TokenizerError` where there is none or it is broken. */
+export const readTokenizer = async (folder: ModelFolder): Promise<Tokenizer> => {
+  const { tokenizerConfig, specialTokensMap, generationConfig } = folder;
+  const tokenizerJson = await folder.readTokenizerJson();
+  return createTokenizer({ tokenizerJson, tokenizerConfig, specialTokensMap, generationConfig });
+};
