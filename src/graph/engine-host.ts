@@ -79,6 +79,9 @@ const sessionOptions = (request: OpenRequest): InferenceSession.SessionOptions =
     graphOptimizationLevel: "all",
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
+    // The pattern planner reserves one block for all weights together, mapped ones included: a model
+    // larger than the machine's memory, which maps well, could not be opened.
+    enableMemPattern: mappedFrom === undefined,
     logSeverityLevel: 3,
     extra: { session },
     ...(files.length > 0 && { externalData: [...files] }),
