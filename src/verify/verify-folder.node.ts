@@ -1,6 +1,6 @@
 import { readdir, readFile } from "node:fs/promises";
 import { join } from "node:path";
-import { ModelNotFoundError } from "../errors.js";
+import { ModelConfigError, ModelNotFoundError } from "../errors.js";
 import { createNodeEngine, type NodeEngineOptions } from "../graph/engine.node.js";
 import type { Engine } from "../graph/index.js";
 import { decodeImage } from "../image/decode.node.js";
@@ -33,8 +33,17 @@ export const readRecorded = async (folder: string): Promise<Map<string, TensorDa
   return recorded;
 };
 
-const readJson = async (path: string): Promise<unknown> =>
-  JSON.parse(await readFile(path, "utf8")) as unknown;
+const readJson = async (path: string): Promise<unknown> => {
+  const text = await readFile(path, "utf8");
+  try {
+    return JSON.parse(text) as unknown;
+  } catch (cause) {
+    throw new ModelConfigError(
+      `verifyFolder: settings must be JSON, got something else in ${path}; write the file again`,
+      { cause },
+    );
+  }
+};
 
 /** A folder of images with their recorded preprocessing: `image{i}_*.png`, `geometry.json`. */
 const verifyPreprocessing = async (
