@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import type { Command, Option } from "commander";
 import { InvalidArgumentError } from "commander";
+import { parse } from "yaml";
 import { UsageError } from "./exit.js";
 
 /** Flags that a settings file may hold: those that an environment variable may hold, but itself. */
@@ -14,13 +15,15 @@ const settable = (command: Command): Map<string, Option> =>
 const readSettings = (path: string): Record<string, unknown> => {
   let parsed: unknown;
   try {
-    parsed = JSON.parse(readFileSync(path, "utf8"));
+    parsed = parse(readFileSync(path, "utf8"));
   } catch (cause) {
     const reason = cause instanceof Error ? cause.message : String(cause);
-    throw new UsageError(`--config: ${path} must be a JSON file, got ${reason}`, { cause });
+    throw new UsageError(`--config: ${path} must be a YAML (or JSON) file, got ${reason}`, {
+      cause,
+    });
   }
   if (typeof parsed !== "object" || parsed === null || Array.isArray(parsed)) {
-    throw new UsageError(`--config: ${path} must hold a JSON object of flags, got something else`);
+    throw new UsageError(`--config: ${path} must hold a table of flags, got something else`);
   }
   return { ...parsed };
 };
@@ -49,7 +52,7 @@ const parseValue = (option: Option, value: unknown, path: string): unknown => {
 };
 
 /**
- * Takes flags from the JSON file that `--config` names: keys are long flags without dashes. The
+ * Takes flags from the YAML or JSON file that `--config` names: keys are long flags without dashes. The
  * command line and environment variables win. Throws `UsageError` for a key that is no flag.
  */
 export const applyConfigFile = (command: Command): void => {

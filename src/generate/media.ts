@@ -78,10 +78,7 @@ export const createMediaPreparation = (
         `got ${crop.width}x${crop.height}; check preprocessor_config.json`,
     );
   }
-  const frameOptions = {
-    frameResize: config.system === "llava-mini" ? "compat" : "image",
-    mode: config.imageMode,
-  } as const;
+  const frameOptions = { frameResize: config.frameResize, mode: config.imageMode };
 
   const viewsOf = async (pixelValues: Float32Array, plan: ImagePlan): Promise<PixelViews> => ({
     pixels: float32([plan.views.length, 3, side, side], pixelValues),

@@ -23,6 +23,8 @@ export type LlavaConfig = {
   readonly language: LlamaConfig;
   /** What happens to an image before the processor: centre crop, padding to a square, or tiles. */
   readonly imageMode: ImageMode;
+  /** How a video's frame becomes an image: `compat` stretches it to a view by nearest neighbour. */
+  readonly frameResize: "compat" | "image";
   /** `flat`: all tiles' tokens in a row; `spatial_unpad`: one lattice, padding removed, newlines added. */
   readonly mergeType: "flat" | "spatial_unpad";
   /** Placeholder id in Hugging Face's layout. */
@@ -129,6 +131,7 @@ const parseOriginal = (
     projectorLayers: parseProjectorType(fields.mm_projector_type),
     language,
     imageMode: parseImageMode(ratio, fields.image_grid_pinpoints),
+    frameResize: "image",
     mergeType: /unpad/.test(fields.mm_patch_merge_type) ? "spatial_unpad" : "flat",
     visionTower: tower,
     maxLength: Math.min(
@@ -164,6 +167,7 @@ const parseTransformers = (
           })),
         }
       : { aspect: "square" },
+    frameResize: "image",
     mergeType: next ? "spatial_unpad" : "flat",
     imageTokenId: fields.image_token_index ?? fields.image_token_id ?? 32_000,
     maxLength: language.contextLength,

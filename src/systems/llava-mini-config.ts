@@ -22,6 +22,18 @@ export type LlavaMiniVariant = {
   readonly leftOutOfFusion: "ids-up-to-zero" | "placeholders";
   /** Earlier answers of a conversation: fused (released inference) or raw (as in training). */
   readonly earlierAnswers: "fused" | "raw";
+  /**
+   * A prompt without an image: straight to the language model (released inference), or fused with a
+   * blank image (as released training treats text-only samples).
+   */
+  readonly textOnlyPrompts: "raw" | "blank-image";
+  /**
+   * High resolution with `pad`: split the image, then pad each block (released inference), or pad the
+   * whole and split that (released training).
+   */
+  readonly highResolutionPadding: "split-then-pad" | "pad-then-split";
+  /** Frames: stretched to the size of a view by nearest neighbour (released), or taken as images. */
+  readonly frames: "stretched" | "images";
 };
 
 export const releasedLlavaMini: LlavaMiniVariant = {
@@ -31,6 +43,9 @@ export const releasedLlavaMini: LlavaMiniVariant = {
   compressedTokens: "fused",
   leftOutOfFusion: "ids-up-to-zero",
   earlierAnswers: "fused",
+  textOnlyPrompts: "raw",
+  highResolutionPadding: "split-then-pad",
+  frames: "stretched",
 };
 
 export const paperLlavaMini: LlavaMiniVariant = {
@@ -40,6 +55,9 @@ export const paperLlavaMini: LlavaMiniVariant = {
   compressedTokens: "bypass",
   leftOutOfFusion: "placeholders",
   earlierAnswers: "raw",
+  textOnlyPrompts: "blank-image",
+  highResolutionPadding: "pad-then-split",
+  frames: "images",
 };
 
 export type LlavaMiniConfig = LlavaConfig & {
@@ -81,7 +99,10 @@ export const parseLlavaMiniConfig = (
     ...llava,
     system: "llava-mini",
     imageMode:
-      resolutionRatio === 1 ? { aspect } : { aspect, subImages: { ratio: resolutionRatio } },
+      resolutionRatio === 1
+        ? { aspect }
+        : { aspect, subImages: { ratio: resolutionRatio, order: variant.highResolutionPadding } },
+    frameResize: variant.frames === "stretched" ? "compat" : "image",
     compressorSide: parsed.data.compressor_size,
     prefusionLayers: parsed.data.prefusion_layer_num,
     resolutionRatio,

@@ -80,13 +80,22 @@ export const createLlavaMiniEncoder = (
     return createGraph("llava-mini.splice", { embeddings: spliceEmbeddings(text, visual, index) });
   });
 
+  const blankImage = (): MediaInput => {
+    const [, ...shape] = shapes.pixels;
+    const values = new Float32Array(shape.reduce((count, side) => count * side, 1));
+    const image = { width: config.vision.imageSizePx, height: config.vision.imageSizePx };
+    const plan = { image, views: [], grid: { columns: 0, rows: 0 } };
+    return { kind: "image", views: { pixels: float32(shape, values), plan, key: "blank" } };
+  };
+
   const encodePrompt = async (
     ids: readonly number[],
     media: readonly MediaInput[],
     { signal, isAnswer, onProgress }: EncodeOptions = {},
   ) => {
     checkMedia(media);
-    const item = media[0];
+    const isBlank = media.length === 0 && config.variant.textOnlyPrompts === "blank-image";
+    const item = isBlank ? blankImage() : media[0];
     const knownIds = int64(
       [1, ids.length],
       ids.map((id) => (id === imagePlaceholderId ? 0 : id)),
@@ -151,7 +160,8 @@ export const createLlavaMiniEncoder = (
     compressed.forEach((rows, frame) => {
       visual.set(rows, frame * numCompressed * width);
     });
-    const visualRows = [Array.from({ length: numRows }, (_, row) => row)];
+    // A blank image only goes into the fusion; the prompt has no place for its tokens.
+    const visualRows = isBlank ? [] : [Array.from({ length: numRows }, (_, row) => row)];
     const { index } = planSplice([{ ids, visualRows }], ids.length, numRows);
     const { embeddings } = await (await splice()).run({
       text: float32([ids.length, width], text),
@@ -161,7 +171,7 @@ export const createLlavaMiniEncoder = (
     timings.fusionMs += performance.now() - spliceStartedMs;
     return {
       embeddings: embeddings as TensorData<"float32">,
-      visualTokens: [numRows],
+      visualTokens: visualRows.map((rows) => rows.length),
       cachedViews,
       timings,
     };

@@ -28,7 +28,7 @@ export const tileGrids = [
   [1, 3],
 ] as const;
 
-const tower = {
+export const tower = {
   architectures: ["CLIPVisionModel"],
   model_type: "clip_vision_model",
   hidden_size: 32,

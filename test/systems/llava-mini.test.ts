@@ -1,9 +1,12 @@
 import { describe, expect, test } from "vitest";
 import { PromptError } from "../../src/errors.js";
+import { clipConfig } from "../../src/image/clip-config.js";
+import { planViews } from "../../src/image/image-mode.js";
 import { loadModel } from "../../src/node.js";
 import {
   type LlavaMiniVariant,
   paperLlavaMini,
+  parseLlavaMiniConfig,
   releasedLlavaMini,
 } from "../../src/systems/llava-mini-config.js";
 import { imagePlaceholderId } from "../../src/text/image-placeholder.js";
@@ -13,6 +16,7 @@ import {
   randomImage,
   type TinyModelName,
   tinyModels,
+  tower,
   useModelFolders,
   videoOf,
   viewPx,
@@ -129,7 +133,11 @@ describe("text", () => {
 });
 
 describe("the paper's and the released form", () => {
-  const options = Object.keys(releasedLlavaMini) as (keyof LlavaMiniVariant)[];
+  // What concerns no single image with a question has its own test below.
+  const elsewhere = ["textOnlyPrompts", "highResolutionPadding", "frames"];
+  const options = (Object.keys(releasedLlavaMini) as (keyof LlavaMiniVariant)[]).filter(
+    (option) => !elsewhere.includes(option),
+  );
 
   test.each(options)("differ in %s by itself, for the prompts that it concerns", async (option) => {
     const variant = { ...releasedLlavaMini, [option]: paperLlavaMini[option] };
@@ -200,6 +208,66 @@ describe("the paper's and the released form", () => {
     expect(differs(fused.data.subarray(...answer), embeddings.data)).toBe(true);
     // Without earlier answers both are the same.
     expectClose(none, await encode("mini-1"), 0);
+  });
+});
+
+describe("released inference and released training", () => {
+  test("differ on text alone: raw, or fused with a blank image that leaves no token", async () => {
+    const variant = { ...releasedLlavaMini, textOnlyPrompts: "blank-image" } as const;
+    const opened = [
+      await openEncoder(await folders.write("mini-1")),
+      await openEncoder(await folders.write("mini-1"), { variant }),
+    ];
+    const [raw, fused] = [
+      await opened[0].encoder.encodePrompt([8, 2, 8], []),
+      await opened[1].encoder.encodePrompt([8, 2, 8], []),
+    ];
+    expect(fused.visualTokens).toEqual([]);
+    expect(fused.embeddings.shape).toEqual(raw.embeddings.shape);
+    expect(differs(raw.embeddings.data, fused.embeddings.data)).toBe(true);
+    // Fused tokens know their place: the two 8s are no longer the same.
+    const width = opened[1].system.language.width;
+    const [first, last] = [
+      fused.embeddings.data.subarray(0, width),
+      fused.embeddings.data.subarray(2 * width),
+    ];
+    expect(differs(first, last)).toBe(true);
+    for (const { close } of opened) await close();
+  });
+
+  test("differ in whether a padded image is split before or after padding", async () => {
+    const config = { ...tinyModels["mini-hd"].config, image_aspect_ratio: "pad" };
+    const image = { width: 90, height: 60 };
+    const plans = (["split-then-pad", "pad-then-split"] as const).map((highResolutionPadding) => {
+      const variant = { ...releasedLlavaMini, highResolutionPadding };
+      const { imageMode } = parseLlavaMiniConfig(config, tower, variant);
+      return planViews(image, clipConfig(viewPx), imageMode);
+    });
+    expect(plans.map(({ views }) => views.length)).toEqual([5, 5]);
+    const [split, padded] = plans.map(({ views }) => views[0]);
+    // A block of 45 x 30 padded by itself; or the first quarter of the whole, padded above.
+    expect(split.pad?.top).toBe(7);
+    expect(padded).not.toEqual(split);
+  });
+});
+
+describe("a frame", () => {
+  test("is stretched to a view in the released form, and cropped like an image in the other", async () => {
+    const wide = randomImage(3 * viewPx, viewPx);
+    const pixels = [];
+    for (const frames of ["stretched", "images"] as const) {
+      const variant = { ...releasedLlavaMini, frames };
+      const opened = await openEncoder(await folders.write("mini-1"), { variant });
+      const moving = await opened.media.prepare({ type: "video", video: videoOf([wide]) });
+      const still = await opened.media.prepare({ type: "image", image: wide });
+      if (moving.input.kind !== "video" || still.input.kind !== "image") throw new Error("kinds");
+      for await (const frame of moving.input.frames()) pixels.push(frame.pixels.data);
+      pixels.push(still.input.views.pixels.data);
+      await opened.close();
+    }
+    const [stretched, image, cropped, sameImage] = pixels;
+    expect(differs(stretched, image)).toBe(true);
+    expect(differs(cropped, sameImage)).toBe(false);
   });
 });
 
