@@ -41,9 +41,10 @@ export const parseFields = <T>(schema: z.ZodType<T>, value: unknown, format: str
   );
 };
 
-/** A file name, or what Hugging Face's image columns hold. */
+/** A file name, or what image columns of tables hold. */
 export const mediumSchema = z.union([
   z.string(),
+  z.instanceof(Uint8Array),
   z.object({
     path: z.string().nullish(),
     bytes: z.instanceof(Uint8Array).nullish(),
@@ -59,8 +60,9 @@ export const parseMedia = (
 ): MediaReference[] =>
   [field ?? []].flat().map((medium): MediaReference => {
     if (typeof medium === "string") return { type, path: resolveMediaPath(root, medium) };
-    if (medium.bytes && type === "image") return { type, bytes: medium.bytes };
-    if (medium.path) return { type, path: resolveMediaPath(root, medium.path) };
+    const bytes = medium instanceof Uint8Array ? medium : medium.bytes;
+    if (bytes && type === "image") return { type, bytes };
+    if ("path" in medium && medium.path) return { type, path: resolveMediaPath(root, medium.path) };
     throw new RecordError(
       `parseRecord: ${type === "image" ? "an image must have bytes or a path" : "a video must have a path"}, got ${show(Object.keys(medium))}. Add it.`,
     );

@@ -1,0 +1,185 @@
+/**
+ * Training batches of a dataset: conversations labelled, media loaded, padded to a few static shapes, in an order that
+ * follows from a seed and resumes from any place.
+ */
+import { type BatchOrder, createBatchOrder } from "../data/batch-order.js";
+import { type ConversationSample, describePlace } from "../data/conversation-sample.js";
+import {
+  type BucketOptions,
+  bucketOf,
+  type LengthBuckets,
+  planBuckets,
+} from "../data/length-buckets.js";
+import { measureSamples } from "../data/measured-samples.js";
+import type { ReadReport } from "../data/read-report.js";
+import type { SampleReader } from "../data/sample-reader.js";
+import {
+  DatasetError,
+  ImageDecodeError,
+  LabelError,
+  LimitError,
+  RecordError,
+  ShapeError,
+  TokenizerError,
+  VideoDecodeError,
+} from "../errors.js";
+import type { LabelledBatch } from "../systems/batch-forward.js";
+import { elementCount, float32, type TensorData } from "../tensor-data.js";
+import { type LabelledSample, type LabelOptions, labelSample } from "./labelled-sample.js";
+import { ignoredLabel } from "./next-token-loss.js";
+import type { BatchSource, JsonValue } from "./trainable.js";
+
+export type ConversationBatchesOptions = {
+  readonly reader: SampleReader;
+  readonly report: ReadReport;
+  readonly labels: LabelOptions;
+  /** Fills up rows; the tokenizer's own, or any id: it is never seen. */
+  readonly padId: number;
+  readonly batchSize: number;
+  readonly seed: number;
+  readonly buckets?: BucketOptions;
+  /** Views of a sample's image, [V, 3, side, side]; needed where the data have images. */
+  readonly loadPixels?: (sample: ConversationSample) => Promise<TensorData<"float32">>;
+};
+
+export type ConversationBatches = BatchSource<LabelledBatch> & {
+  readonly buckets: LengthBuckets;
+  /** Samples that take part, out of all records. */
+  readonly numSamples: number;
+  /** Batches of an epoch; every batch has `batchSize` rows, some of them masked where samples ran out. */
+  readonly batchesPerEpoch: number;
+};
+
+type Row = { readonly text: LabelledSample; readonly pixels?: TensorData<"float32"> };
+
+/** What makes one sample useless and leaves the others as they are. */
+const isBadSample = (error: unknown): error is Error =>
+  [RecordError, LabelError, ImageDecodeError, VideoDecodeError, LimitError, TokenizerError].some(
+    (cause) => error instanceof cause,
+  );
+
+/** 0 for text, 1 for an image. A batch has images in every row or in none. */
+const modalityOf = ({ media }: ConversationSample, canLoad: boolean): number => {
+  const [first] = media;
+  if (first === undefined) return 0;
+  if (media.length === 1 && first.type === "image" && canLoad) return 1;
+  throw new RecordError(
+    `createConversationBatches: a sample must have ${canLoad ? "at most one image and no video" : "no media, as no loadPixels was given"}, got ${media.map(({ type }) => type).join(", ")}. Leave it out.`,
+  );
+};
+
+/** Rows of `length` ids. A row that is missing is a copy of the first one without labels, so that it weighs nothing. */
+const collate = (
+  rows: readonly Row[],
+  batchSize: number,
+  length: number,
+  padId: number,
+): LabelledBatch => {
+  const filled = Array.from({ length: batchSize }, (_, at) => rows[at] ?? rows[0]);
+  const pad = <T>(values: readonly T[], padding: T): T[] => [
+    ...values,
+    ...new Array<T>(length - values.length).fill(padding),
+  ];
+  const [{ pixels: first }] = filled;
+  const texts = filled.map(({ text }) => text);
+  const batch = {
+    ids: texts.map(({ ids }) => pad(ids, padId)),
+    labels: texts.map(({ labels }, at) => pad(at < rows.length ? labels : [], ignoredLabel)),
+    isPadding: texts.map(({ ids }) => pad(new Array<boolean>(ids.length).fill(false), true)),
+  };
+  if (first === undefined) return batch;
+  const other = filled.find(({ pixels }) => pixels?.shape.join() !== first.shape.join());
+  if (other)
+    throw new ShapeError(
+      `createConversationBatches: loadPixels must give views of one shape, got [${first.shape}] and [${other.pixels?.shape ?? ""}]. Use an image mode with a fixed number of views.`,
+    );
+  const numElements = elementCount(first.shape);
+  const data = new Float32Array(batchSize * numElements);
+  for (const [at, { pixels }] of filled.entries())
+    if (pixels) data.set(pixels.data, at * numElements);
+  return { ...batch, pixels: float32([batchSize, ...first.shape], data) };
+};
+
+/**
+ * Measures all samples, chooses buckets and makes the endless source of batches. A sample whose image turns out to be
+ * unreadable is reported when it is met, and its row is masked; so a resumed run meets the same batches.
+ *
+ * @throws DatasetError where too many records are bad or a whole epoch is; OptionsError for a batch size or seed that is none.
+ */
+export const createConversationBatches = async ({
+  reader,
+  report,
+  labels,
+  padId,
+  batchSize,
+  seed,
+  buckets: bucketOptions,
+  loadPixels,
+}: ConversationBatchesOptions): Promise<ConversationBatches> => {
+  const measured = await measureSamples(
+    reader,
+    report,
+    (sample) => ({
+      group: modalityOf(sample, loadPixels !== undefined),
+      length: labelSample(sample.messages, labels).ids.length,
+    }),
+    isBadSample,
+  );
+  const numSamples = measured.groups.reduce((count, group) => count + (group < 0 ? 0 : 1), 0);
+  if (numSamples === 0)
+    throw new DatasetError(
+      `createConversationBatches: a dataset must have a sample that can be used, got none of ${reader.length} records. The first: ${report.badRecords[0]?.message ?? "there is none"}`,
+    );
+  const buckets = planBuckets(measured.lengths, bucketOptions);
+  const numBuckets = buckets.lengths.length;
+  const groups = measured.groups.map((modality, at) =>
+    modality < 0 ? -1 : modality * numBuckets + bucketOf(buckets, measured.lengths[at]),
+  );
+  const order: BatchOrder = createBatchOrder({
+    groups,
+    batchSize,
+    seed,
+    dataFingerprint: reader.fingerprint,
+  });
+
+  const prepare = async (index: number): Promise<Row | undefined> => {
+    const result = await reader.read(index);
+    if ("bad" in result) {
+      report.addBad(result.bad);
+      return undefined;
+    }
+    const { sample } = result;
+    try {
+      const text = labelSample(sample.messages, labels);
+      const pixels = sample.media.length > 0 ? await loadPixels?.(sample) : undefined;
+      report.addGood();
+      return { text, ...(pixels && { pixels }) };
+    } catch (error) {
+      if (!isBadSample(error)) throw error;
+      const { source } = sample;
+      report.addBad({ place: source, message: `${describePlace(source)}: ${error.message}` });
+      return undefined;
+    }
+  };
+
+  return {
+    buckets,
+    numSamples,
+    batchesPerEpoch: order.plan.batches.length,
+    next: async () => {
+      for (let tried = 0; tried < order.plan.batches.length; tried++) {
+        const { indices } = order.next();
+        const prepared = await Promise.all(Array.from(indices, prepare));
+        const rows = prepared.filter((row) => row !== undefined);
+        if (rows.length === 0) continue;
+        const length = buckets.lengths[groups[indices[0]] % numBuckets];
+        return collate(rows, batchSize, length, padId);
+      }
+      throw new DatasetError(
+        `createConversationBatches: an epoch must have a sample that can be read, got none. The first: ${report.badRecords[0]?.message ?? "none"}`,
+      );
+    },
+    state: (): JsonValue => ({ ...order.state() }),
+    restore: (state) => order.restore(state),
+  };
+};
