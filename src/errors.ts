@@ -23,6 +23,9 @@ export class NonFiniteError extends SaccadeError {}
 /** An option or argument has a value outside what it allows. */
 export class OptionsError extends SaccadeError {}
 
+/** An optional package that a feature needs is not installed. */
+export class MissingPackageError extends SaccadeError {}
+
 /** A safetensors file is truncated, corrupt or holds something the format forbids. */
 export class SafetensorsError extends SaccadeError {}
 /** Weights and architecture disagree: missing, unexpected or wrongly shaped tensors. */

@@ -26,7 +26,7 @@ export type SceneKey = {
 };
 
 /** What a stream is for; every purpose draws numbers of its own. */
-const purposes = ["scene", "questions", "description", "text"] as const;
+const purposes = ["scene", "questions", "description"] as const;
 export type Purpose = (typeof purposes)[number];
 
 export type RandomStream = {
@@ -65,19 +65,20 @@ const indexIn = <T>(name: string, list: readonly T[], value: T): number => {
 const warmUpSteps = 18;
 
 /**
- * The random stream of one purpose of one scene.
+ * The random stream of one purpose of one scene; `variant` gives further streams for the same purpose.
  * Throws OptionsError for a key outside what SceneKey allows.
  */
-export const createRandomStream = (key: SceneKey, purpose: Purpose): RandomStream => {
+export const createRandomStream = (key: SceneKey, purpose: Purpose, variant = 0): RandomStream => {
   checkWord("seed", key.seed);
   checkWord("index", key.index);
+  checkWord("variant", variant);
   const split = indexIn("split", splits, key.split);
   const kind = indexIn("kind", sceneKinds, key.kind);
   // Each of the four words holds parts of the key that no other one holds: keys and first states are one to one.
   let a = key.seed | 0;
   let b = key.index | 0;
   let c = split | (kind << 4) | (purposes.indexOf(purpose) << 8) | 0x5ce4_0000;
-  let counter = 1;
+  let counter = variant | 0;
   const step = (): number => {
     const result = (((a + b) | 0) + counter) | 0;
     counter = (counter + 1) | 0;

@@ -1,0 +1,79 @@
+/** Records of LLaVA's training JSON: what is shown, who says what, and what is asked in it. */
+import { describeScene } from "./descriptions.js";
+import { type QuestionOptions, questionsFor } from "./questions/index.js";
+import type { Question } from "./questions/question.js";
+import { type Scene, sceneId } from "./scene.js";
+
+/** `questions` and `descriptions` about an image; `texts`: questions about a description, without an image. */
+export const recordContents = ["questions", "descriptions", "texts"] as const;
+export type RecordContent = (typeof recordContents)[number];
+
+export type SceneRecord = {
+  readonly id: string;
+  /** Path of a PNG in the folder. */
+  readonly image?: string;
+  /** Path of a folder of frames in the folder. */
+  readonly video?: string;
+  readonly conversations: readonly { readonly from: "human" | "gpt"; readonly value: string }[];
+  readonly content: RecordContent;
+  /** What the turns ask, without the questions themselves; empty for descriptions. */
+  readonly questions: readonly Omit<Question, "question">[];
+};
+
+export type RecordOptions = QuestionOptions & {
+  readonly contents: readonly RecordContent[];
+  readonly turns: "one" | "all";
+};
+
+/** What a description is asked for with. */
+export const describeRequest = "Describe the image.";
+
+/** The records of a scene whose image, or folder of frames, lies at `path`. */
+export const createRecords = (
+  scene: Scene,
+  path: string,
+  { contents, turns, families, perFamily, variant }: RecordOptions,
+): SceneRecord[] => {
+  const id = sceneId(scene);
+  const isClip = scene.kind === "clip";
+  const media = isClip ? { video: path } : { image: path };
+  const placeholder = isClip ? "<video>" : "<image>";
+  const questions = questionsFor(scene, { families, perFamily, variant });
+  const groups = turns === "one" ? questions.map((question) => [question]) : [questions];
+
+  const ask = (content: RecordContent, opening: string): SceneRecord[] =>
+    groups
+      .filter((group) => group.length > 0)
+      .map((group, at) => ({
+        id: `${id}-${content}-${at}`,
+        ...(content === "questions" && media),
+        conversations: group.flatMap(({ question, answer }, turn) => [
+          { from: "human" as const, value: turn === 0 ? `${opening}\n${question}` : question },
+          { from: "gpt" as const, value: answer },
+        ]),
+        content,
+        questions: group.map(({ question: _, ...rest }) => rest),
+      }));
+
+  return contents.flatMap((content): SceneRecord[] => {
+    switch (content) {
+      case "questions":
+        return ask(content, placeholder);
+      case "texts":
+        return ask(content, describeScene(scene, variant));
+      case "descriptions":
+        return [
+          {
+            id: `${id}-${content}`,
+            ...media,
+            conversations: [
+              { from: "human", value: `${placeholder}\n${describeRequest}` },
+              { from: "gpt", value: describeScene(scene, variant) },
+            ],
+            content,
+            questions: [],
+          },
+        ];
+    }
+  });
+};
