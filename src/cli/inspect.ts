@@ -1,6 +1,7 @@
 /** `saccade inspect MODEL`: what a model is and what an image will cost, without loading it. */
 import { type Command, InvalidArgumentError } from "commander";
 import type { Size } from "../image/image.js";
+import { type BrokenTensor, findBrokenTensors } from "../load/broken-weights.node.js";
 import { clipGridSide } from "../vision/clip.js";
 import type { CommandContext } from "./command-context.js";
 import { describeModel, type ImageCost, type ModelDescription } from "./model-description.js";
@@ -9,7 +10,6 @@ import { addFolderOptions, type FolderFlags, loadOptionsOf, option } from "./opt
 import { formatBytes, formatCount } from "./quantities.js";
 import { formatTable } from "./table.js";
 import type { Terminal } from "./terminal.js";
-import { type BrokenTensor, findBrokenTensors } from "./weight-check.js";
 
 type InspectFlags = FolderFlags & {
   readonly image: Size;
@@ -143,9 +143,10 @@ export const inspect = async (
   const model = await describeModel(name, options);
   const cost = model.costOf(image);
   const broken = check
-    ? await findBrokenTensors(model.tensors, signal, (done, total) =>
-        terminal.progress(`checked ${done} of ${total} tensors`),
-      )
+    ? await findBrokenTensors(model.tensors, {
+        signal,
+        onProgress: (done, total) => terminal.progress(`checked ${done} of ${total} tensors`),
+      })
     : undefined;
   if (json) await terminal.write(`${JSON.stringify(toJson(model, cost, broken))}\n`);
   else {

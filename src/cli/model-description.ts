@@ -3,6 +3,7 @@ import { relative } from "node:path";
 import { GraphError, TokenizerError, WeightsMismatchError } from "../errors.js";
 import { createMediaPreparation, type MediaReport } from "../generate/media.js";
 import type { Size } from "../image/image.js";
+import { groupByFile } from "../load/broken-weights.node.js";
 import { readTokenizer, resolveModel } from "../load/resolved-model.js";
 import { listParameters } from "../nn/parameter-scope.js";
 import { tokensPerView } from "../systems/llava-config.js";
@@ -19,7 +20,6 @@ import {
 } from "../weights/model-folder.node.js";
 import { createRenameTable } from "../weights/rename.js";
 import { kvBytesPerToken } from "./kv-bytes.js";
-import { groupByFile } from "./weight-check.js";
 
 /** Parameters of one part of a model. */
 export type PartSize = { readonly part: string; readonly parameters: number };

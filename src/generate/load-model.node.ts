@@ -1,7 +1,7 @@
 import { ModelConfigError, TokenizerError } from "../errors.js";
 import { createNodeEngine, type NodeEngineOptions } from "../graph/engine.node.js";
 import type { Graph } from "../graph/index.js";
-import { findBrokenWeight } from "../load/broken-weight.js";
+import { findBrokenTensors } from "../load/broken-weights.node.js";
 import { locateForEngine } from "../load/located-tensors.node.js";
 import { locateParameters } from "../load/parameter-source.js";
 import { readTokenizer, resolveModel } from "../load/resolved-model.js";
@@ -51,7 +51,7 @@ export const loadModel = async (
 ): Promise<VisionLanguageModel> => {
   const folder = await openModelFolder(pathOrRepository, options);
   const openTower = (name: string) => openModelFolder(name, options);
-  const { tower, system, processor, tensors } = await resolveModel(folder, openTower, options);
+  const { system, processor, tensors } = await resolveModel(folder, openTower, options);
   const tokenizer = await readTokenizer(folder);
   if (tokenizer.vocabularySize > system.language.vocabularySize) {
     throw new TokenizerError(
@@ -84,9 +84,10 @@ export const loadModel = async (
       contextLength,
       prefillChunk: options.prefillChunk,
     });
-    const decoder = explainNonFinite(bare, () =>
-      findBrokenWeight(tower === undefined ? [folder] : [folder, tower]),
-    );
+    const decoder = explainNonFinite(bare, async () => {
+      const [first] = await findBrokenTensors(tensors, { atMost: 1 });
+      return first?.name;
+    });
     return createModel({
       name: folder.name,
       system,

@@ -114,6 +114,11 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
     const media = request.media ?? [];
     const prompt = tokenisePrompt(request.messages, template, tokenizer, request);
     checkMediaParts(prompt.mediaParts, media);
+    if (system.readsAnswers && !prompt.knowsAnswers) {
+      throw new PromptError(
+        'generate: earlier answers must be told apart for earlierAnswers "raw", and this chat template rewrites them; choose another template, or "fused"',
+      );
+    }
     if (media.length > system.maxMedia) {
       throw new PromptError(
         `generate: ${system.config.system} takes ${system.maxMedia} image or video in a conversation, got ${media.length}; ` +

@@ -18,6 +18,8 @@ export type TokenisedPrompt = {
   readonly ids: readonly number[];
   /** Which places are earlier answers of the model. */
   readonly isAnswer: readonly boolean[];
+  /** Whether every earlier answer was found among the tokens: a template may rewrite them. */
+  readonly knowsAnswers: boolean;
   /** Media parts of the messages in order. */
   readonly mediaParts: readonly ("image" | "video")[];
 };
@@ -54,17 +56,21 @@ export const tokenisePrompt = (
   const ids = encode(messages, true);
   // An answer is what its message adds after the header that asks for it.
   const isAnswer = ids.map(() => false);
+  let knowsAnswers = true;
   messages.forEach((message, index) => {
     if (message.role !== "assistant") return;
     const before = encode(messages.slice(0, index), true);
     const after = encode(messages.slice(0, index + 1), false);
-    if (isPrefix(before, ids) && isPrefix(after, ids))
+    if (isPrefix(before, ids) && isPrefix(after, ids)) {
       isAnswer.fill(true, before.length, after.length);
+    } else {
+      knowsAnswers = false;
+    }
   });
   const mediaParts = messages.flatMap((message) =>
     partsOf(message).flatMap(({ type }) => (type === "text" ? [] : [type])),
   );
-  return { ids, isAnswer, mediaParts };
+  return { ids, isAnswer, knowsAnswers, mediaParts };
 };
 
 /** Tokens of a prompt once its media are in it: text places plus what each medium takes. */

@@ -17,6 +17,8 @@ export type System = {
   readonly names: readonly RenameRule[];
   /** Largest number of images or videos in one conversation. */
   readonly maxMedia: number;
+  /** Whether the encoder treats earlier answers of a conversation in their own way. */
+  readonly readsAnswers: boolean;
   createEncoder(context: EncoderContext): Encoder;
 };
 
@@ -48,6 +50,7 @@ export const parseSystem = (
       params,
       names: llavaMiniNames(mini),
       maxMedia: 1,
+      readsAnswers: mini.variant.earlierAnswers === "raw",
       createEncoder: (context) => createLlavaMiniEncoder(params, mini, context),
     };
   }
@@ -60,6 +63,7 @@ export const parseSystem = (
       ([own]) => own !== "imageNewline" || params.imageNewline !== undefined,
     ),
     maxMedia: Number.POSITIVE_INFINITY,
+    readsAnswers: false,
     createEncoder: (context) => createLlavaEncoder(params, llava, context),
   };
 };

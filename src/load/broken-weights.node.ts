@@ -56,7 +56,7 @@ const scanTensor = async (
     const whole = bytesRead - (bytesRead % words.BYTES_PER_ELEMENT);
     if (whole === 0) {
       throw new SafetensorsError(
-        `inspect: ${path} must hold the ${entry.byteLength} bytes of "${name}", got ${done}; the file was cut while it was read`,
+        `findBrokenTensors: ${path} must hold the ${entry.byteLength} bytes of "${name}", got ${done}; the file was cut while it was read`,
       );
     }
     for (const bits of new words(chunk, 0, whole / words.BYTES_PER_ELEMENT)) {
@@ -75,8 +75,16 @@ const scanTensor = async (
  */
 export const findBrokenTensors = async (
   tensors: ReadonlyMap<string, StoredTensor>,
-  signal: AbortSignal,
-  onProgress: (done: number, total: number) => void,
+  {
+    signal,
+    onProgress,
+    atMost = Number.POSITIVE_INFINITY,
+  }: {
+    readonly signal?: AbortSignal;
+    readonly onProgress?: (done: number, total: number) => void;
+    /** Stop after so many broken tensors. */
+    readonly atMost?: number;
+  } = {},
 ): Promise<BrokenTensor[]> => {
   const broken: BrokenTensor[] = [];
   const chunk = new ArrayBuffer(chunkBytes);
@@ -85,10 +93,11 @@ export const findBrokenTensors = async (
     const file = await open(path, "r");
     try {
       for (const [name, tensor] of stored) {
-        signal.throwIfAborted();
+        signal?.throwIfAborted();
         const counts = await scanTensor(file, name, tensor, chunk);
         if (counts.nan + counts.infinite > 0) broken.push(counts);
-        onProgress(++done, tensors.size);
+        onProgress?.(++done, tensors.size);
+        if (broken.length >= atMost) return broken;
       }
     } finally {
       await file.close();
