@@ -88,6 +88,17 @@ const sessionOptions = (request: OpenRequest): InferenceSession.SessionOptions =
   };
 };
 
+/**
+ * What ONNX Runtime says where a provider is not there. The processor always is: whatever fails
+ * there lies in the graph or its weights.
+ */
+const missingProvider: Readonly<Record<Provider, RegExp>> = {
+  cpu: /backend not found/i,
+  wasm: /no available backend|WebAssembly/i,
+  webgpu: /no available backend|backend not found|WebGPU|adapter/i,
+  cuda: /no available backend|backend not found|CUDA/i,
+};
+
 export class EngineHost {
   private readonly sessions = new Map<number, InferenceSession>();
   private readonly memory = new Map<number, { dtype: DType; data: ResidentArray }>();
@@ -109,11 +120,7 @@ export class EngineHost {
       session = await this.runtime.InferenceSession.create(request.model, sessionOptions(request));
     } catch (cause) {
       const reason = cause instanceof Error ? cause.message : String(cause);
-      if (
-        /backend not found|no available backend|not.*(supported|available)|EP.*(not|fail)|adapter|cuda/i.test(
-          reason,
-        )
-      ) {
+      if (missingProvider[request.provider].test(reason)) {
         throw new ProviderUnavailableError(
           `open: provider "${request.provider}" cannot be used here (${reason}); choose another provider`,
           { cause },
