@@ -1,5 +1,6 @@
 // `npm run bench [-- name …]`: makes the clone ready, then runs bench/<name>.bench.ts one after the
-// other (all of them without a name), each in its own process so that none warms up another.
+// other (all of them without a name), each in its own process so that none warms up another. Their
+// tables come as they are ready; the last line is one JSON array with what all of them measured.
 import { spawnSync } from "node:child_process";
 import { readdirSync } from "node:fs";
 import { join } from "node:path";
@@ -20,12 +21,18 @@ await runScript(() => {
 
   setUp();
   const loader = pathToFileURL(join(root, "scripts/typescript.mjs")).href;
+  const reports = [];
   for (const name of wanted.length > 0 ? wanted : known) {
     const path = join(root, "bench", `${name}.bench.ts`);
-    const { status } = spawnSync(process.execPath, ["--import", loader, path], {
+    const { status, stdout } = spawnSync(process.execPath, ["--import", loader, path], {
       cwd: root,
-      stdio: "inherit",
+      encoding: "utf8",
+      stdio: ["inherit", "pipe", "inherit"],
     });
     if (status !== 0) throw new SetupError(`bench: ${name} failed (exit code ${status})`);
+    const lines = stdout.trimEnd().split("\n");
+    reports.push(JSON.parse(lines.pop() ?? ""));
+    console.log(lines.join("\n"));
   }
+  console.log(JSON.stringify(reports));
 });

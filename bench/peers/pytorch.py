@@ -206,6 +206,21 @@ def find_blas():
     return "reference" if "libblas.so" in loaded else "unknown"
 
 
+def serve(run, description):
+    """Runs for every line that comes in, a number of repeats, and answers with the shortest run."""
+    if not torch.isfinite(run()).all():
+        raise SystemExit("pytorch.py: the result is not finite, so its time means nothing")
+    print(json.dumps(description), flush=True)
+    for line in sys.stdin:
+        processor, times = time.process_time(), []
+        for _ in range(int(line)):
+            start = time.perf_counter()
+            run()
+            times.append((time.perf_counter() - start) * 1000)
+        processor = (time.process_time() - processor) * 1000
+        print(json.dumps(dict(milliseconds=min(times), processorMs=processor)), flush=True)
+
+
 def measure(run, repeats):
     """Median milliseconds of `repeats` runs after one that is not counted; the result must be finite."""
     if not torch.isfinite(run()).all():
@@ -239,6 +254,9 @@ def parse_arguments():
     parser.add_argument("names", nargs="*", metavar="name", help=", ".join(BENCHMARKS))
     parser.add_argument("--repeats", type=positive, default=5)
     parser.add_argument("--threads", type=positive, default=2)
+    parser.add_argument(
+        "--on-request", action="store_true", help="one benchmark, kept ready: runs for every line of input, which says how often"
+    )
     for name, sizes in SIZES.items():
         for size, default in sizes.items():
             parser.add_argument(f"--{name}-{size}", type=positive, default=default)
@@ -246,6 +264,8 @@ def parse_arguments():
     for name in arguments.names:
         if name not in BENCHMARKS:
             parser.error(f"no benchmark {name}; there are {', '.join(BENCHMARKS)}")
+    if arguments.on_request and len(arguments.names) != 1:
+        parser.error("--on-request needs the name of one benchmark")
     for name in SIZES:
         width, heads = getattr(arguments, f"{name}_width"), getattr(arguments, f"{name}_heads")
         if width % (2 * heads):
@@ -263,6 +283,9 @@ def main():
     for name in arguments.names or BENCHMARKS:
         with torch.inference_mode():
             run, flops, weight_bytes, shape = BENCHMARKS[name](arguments)
+            if arguments.on_request:
+                serve(run, dict(name=name, flops=flops, shape=shape, torch=torch.__version__, blas=blas))
+                return
             milliseconds = measure(run, arguments.repeats)
         line = dict(
             name=name,
