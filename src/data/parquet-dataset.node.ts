@@ -21,8 +21,8 @@ import { checkRecordIndex, type SampleReader, tryRecord } from "./sample-reader.
 
 export type ParquetOptions = DatasetOptions & {
   /**
-   * Largest row group that is decoded at once, in uncompressed bytes; default 1 GiB. Files with an offset index are read by
-   * row and need no group.
+   * Most uncompressed bytes of row groups in memory; default 1 GiB. Files with an offset index are read by row and need no
+   * group.
    */
   readonly maxGroupBytes?: number;
 };
@@ -90,14 +90,22 @@ const groupsOf = ({ row_groups }: FileMetaData): Group[] => {
   });
 };
 
-const hasOffsetIndex = ({ row_groups }: FileMetaData): boolean =>
-  row_groups.every(({ columns }) =>
-    columns.every(({ offset_index_offset }) => offset_index_offset !== undefined),
+/** Column chunks that cost little to decode for a single row. */
+const smallChunkBytes = 64 * 1024;
+
+/** Whether single rows can be read: writers leave the offset index out where a chunk is one page. */
+const hasOffsetIndex = ({ row_groups }: FileMetaData): boolean => {
+  const chunks = row_groups.flatMap(({ columns }) => columns);
+  const plain = chunks.filter(({ offset_index_offset }) => offset_index_offset === undefined);
+  const isSmall = plain.every(
+    ({ meta_data }) => Number(meta_data?.total_uncompressed_size ?? 0) <= smallChunkBytes,
   );
+  return plain.length < chunks.length && isSmall;
+};
 
 /**
- * Opens a Parquet file with the fields of `format` as columns. With an offset index single rows are read; without one the
- * row group of the last row read stays in memory, which suits reading in order.
+ * Opens a Parquet file with the fields of `format` as columns. With an offset index single rows are read; without one
+ * whole row groups are, and the last ones stay in memory: a random order over more than `maxGroupBytes` is then slow.
  *
  * @throws DatasetError where the file cannot be read or is no Parquet.
  */
@@ -155,19 +163,34 @@ export const openParquetDataset = async (
       );
     }
   };
-  let held: { readonly group: Group; readonly rows: Promise<readonly Row[]> } | undefined;
+  /** Decoded groups, the one used last at the end, up to `maxGroupBytes` together. */
+  const held = new Map<Group, readonly Row[]>();
+  const readGroup = async (index: number): Promise<Row> => {
+    const group = groups.find(({ end }) => index < end);
+    if (group === undefined || group.numBytes > maxGroupBytes)
+      throw new RecordError(
+        `readRecord: a row group has at most ${maxGroupBytes} bytes, got ${group?.numBytes}. Write smaller groups or an offset index, or raise maxGroupBytes.`,
+      );
+    const known = held.get(group);
+    held.delete(group);
+    let numBytes = group.numBytes;
+    for (const { numBytes: more } of held.keys()) numBytes += more;
+    for (const oldest of held.keys()) {
+      if (numBytes <= maxGroupBytes) break;
+      held.delete(oldest);
+      numBytes -= oldest.numBytes;
+    }
+    const rows = known ?? (await readRows(group.start, group.end));
+    held.set(group, rows);
+    return rows[index - group.start];
+  };
+  // One group after the other: a batch asks for many rows at once, and each may lie in a group of its own.
+  let queue: Promise<unknown> = Promise.resolve();
   const readRow = async (index: number): Promise<Row> => {
     if (byRow) return (await readRows(index, index + 1))[0];
-    if (held === undefined || index < held.group.start || index >= held.group.end) {
-      const group = groups.find(({ end }) => index < end);
-      if (group === undefined || group.numBytes > maxGroupBytes)
-        throw new RecordError(
-          `readRecord: a row group has at most ${maxGroupBytes} bytes, got ${group?.numBytes}. Write smaller groups or an offset index, or raise maxGroupBytes.`,
-        );
-      held = { group, rows: readRows(group.start, group.end) };
-    }
-    const { group, rows } = held;
-    return (await rows)[index - group.start];
+    const row = queue.then(() => readGroup(index));
+    queue = row.catch(() => undefined);
+    return row;
   };
 
   const turnColumns = [options.columns?.turns ?? "conversations", "messages"];

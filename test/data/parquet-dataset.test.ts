@@ -46,20 +46,26 @@ const expected = (row: number) => ({
 });
 
 describe.each(names)("%s", (name) => {
-  test("gives every row in any order, image bytes untouched, and names the bad one", async () => {
-    const reader = await openParquetDataset(pathOf(name), "llava");
-    expect(reader.length).toBe(7);
-    const orders = [[0, 1, 2, 3, 4, 5, 6], [...permute(7, [1])], [6, 0, 6, 0]];
-    for (const row of orders.flat()) {
-      const result = await reader.read(row);
-      if (row === 4) {
-        const message = expect.stringMatching(/, row 4: parseRecord: conversations\.1\.value/);
-        expect(result).toMatchObject({ bad: { place: { row: 4 }, message } });
-      } else expect(result).toMatchObject({ sample: { ...expected(row), source: { row } } });
-    }
-    await expect(reader.read(7)).rejects.toThrow(OptionsError);
-    await reader.close();
-  });
+  // 600 bytes hold one group of three rows, not all three groups.
+  test.each([2 ** 30, 600])(
+    "gives every row in any order, image bytes untouched, and names the bad one, in %i bytes",
+    async (maxGroupBytes) => {
+      const reader = await openParquetDataset(pathOf(name), "llava", { maxGroupBytes });
+      expect(reader.length).toBe(7);
+      const orders = [[0, 1, 2, 3, 4, 5, 6], [...permute(7, [1])], [6, 0, 6, 0]];
+      for (const row of orders.flat()) {
+        const result = await reader.read(row);
+        if (row === 4) {
+          const message = expect.stringMatching(/, row 4: parseRecord: conversations\.1\.value/);
+          expect(result).toMatchObject({ bad: { place: { row: 4 }, message } });
+        } else expect(result).toMatchObject({ sample: { ...expected(row), source: { row } } });
+      }
+      const together = await Promise.all([6, 0, 3, 1, 6].map((row) => reader.read(row)));
+      expect(together).toMatchObject([6, 0, 3, 1, 6].map((row) => ({ sample: expected(row) })));
+      await expect(reader.read(7)).rejects.toThrow(OptionsError);
+      await reader.close();
+    },
+  );
 });
 
 describe("a Parquet file", () => {
@@ -80,6 +86,10 @@ describe("a Parquet file", () => {
 
   test("with a row group above the limit is not decoded", async () => {
     const reader = await openParquetDataset(pathOf(names[0]), "llava", { maxGroupBytes: 10 });
+    // The one with an offset index needs no group.
+    const indexed = await openParquetDataset(pathOf(names[1]), "llava", { maxGroupBytes: 10 });
+    expect(await indexed.read(0)).toMatchObject({ sample: expected(0) });
+    await indexed.close();
     expect(await reader.read(0)).toMatchObject({
       bad: { message: expect.stringMatching(/at most 10/) },
     });
