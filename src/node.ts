@@ -3,8 +3,13 @@ export { type LoadModelOptions, loadModel } from "./generate/load-model.node.js"
 export { createNodeEngine, type NodeEngineOptions } from "./graph/engine.node.js";
 export { decodeImage } from "./image/decode.node.js";
 export * from "./index.js";
-export { type NewModel, writeNewModel } from "./load/new-model.node.js";
-export { type PresetName, presets } from "./load/presets.js";
+export {
+  type ModelContents,
+  type WrittenModel,
+  writeModel,
+} from "./load/model-writer.node.js";
+export { initParameters, writeNewModel } from "./load/new-model.node.js";
+export { type ModelSettings, type PresetName, presets } from "./load/presets.js";
 export { compareRecorded, type VerifyResult } from "./verify/verify.js";
 export { type VerifyOptions, verifyFolder } from "./verify/verify-folder.node.js";
 export { type OpenVideoOptions, openVideo } from "./video/decode-video.node.js";

@@ -1,13 +1,13 @@
 /** Small architectures to start from, in the layout in which the papers' models are published. */
 
-export type PresetName = "tiny-llava" | "tiny-llava-mini";
-
-/** A model's settings; weights follow from them. */
-export type Preset = {
+/** A model's settings, in the layout in which the papers' models are published. */
+export type ModelSettings = {
   readonly config: object;
   readonly visionConfig: object;
   readonly preprocessorConfig: object;
 };
+
+export type PresetName = "tiny-llava" | "tiny-llava-mini";
 
 const imageSizePx = 96;
 
@@ -74,7 +74,7 @@ const llavaConfig = {
   torch_dtype: "float32",
 };
 
-export const presets: Readonly<Record<PresetName, Preset>> = {
+export const presets: Readonly<Record<PresetName, ModelSettings>> = {
   "tiny-llava": { config: llavaConfig, visionConfig, preprocessorConfig },
   "tiny-llava-mini": {
     config: {
