@@ -11,6 +11,7 @@ import { addInitCommand } from "./init.js";
 import { addInspectCommand } from "./inspect.js";
 import { option } from "./options.js";
 import { type ColorChoice, createTerminal, OutputClosed } from "./terminal.js";
+import { addTrainCommand } from "./train.js";
 import { addVerifyCommand } from "./verify.js";
 
 const readVersion = (): string => {
@@ -24,6 +25,7 @@ const adders = [
   addInspectCommand,
   addVerifyCommand,
   addInitCommand,
+  addTrainCommand,
   addDemoCommand,
 ];
 

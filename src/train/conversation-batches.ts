@@ -42,15 +42,24 @@ export type ConversationBatchesOptions = {
   readonly loadPixels?: (sample: ConversationSample) => Promise<TensorData<"float32">>;
 };
 
-export type ConversationBatches = BatchSource<LabelledBatch> & {
+/** A batch that says which records its rows are, as `file:line`. */
+export type ConversationBatch = LabelledBatch & { readonly sources: readonly string[] };
+
+export type ConversationBatches = BatchSource<ConversationBatch> & {
   readonly buckets: LengthBuckets;
+  /** Whether some sample has an image. */
+  readonly hasImages: boolean;
   /** Samples that take part, out of all records. */
   readonly numSamples: number;
   /** Batches of an epoch; every batch has `batchSize` rows, some of them masked where samples ran out. */
   readonly batchesPerEpoch: number;
 };
 
-type Row = { readonly text: LabelledSample; readonly pixels?: TensorData<"float32"> };
+type Row = {
+  readonly source: string;
+  readonly text: LabelledSample;
+  readonly pixels?: TensorData<"float32">;
+};
 
 /** What makes one sample useless and leaves the others as they are. */
 const isBadSample = (error: unknown): error is Error =>
@@ -74,7 +83,7 @@ const collate = (
   batchSize: number,
   length: number,
   padId: number,
-): LabelledBatch => {
+): ConversationBatch => {
   const filled = Array.from({ length: batchSize }, (_, at) => rows[at] ?? rows[0]);
   const pad = <T>(values: readonly T[], padding: T): T[] => [
     ...values,
@@ -83,6 +92,7 @@ const collate = (
   const [{ pixels: first }] = filled;
   const texts = filled.map(({ text }) => text);
   const batch = {
+    sources: rows.map(({ source }) => source),
     ids: texts.map(({ ids }) => pad(ids, padId)),
     labels: texts.map(({ labels }, at) => pad(at < rows.length ? labels : [], ignoredLabel)),
     isPadding: texts.map(({ ids }) => pad(new Array<boolean>(ids.length).fill(false), true)),
@@ -153,7 +163,8 @@ export const createConversationBatches = async ({
       const text = labelSample(sample.messages, labels);
       const pixels = sample.media.length > 0 ? await loadPixels?.(sample) : undefined;
       report.addGood();
-      return { text, ...(pixels && { pixels }) };
+      const source = describePlace(sample.source);
+      return { source, text, ...(pixels && { pixels }) };
     } catch (error) {
       if (!isBadSample(error)) throw error;
       const { source } = sample;
@@ -164,6 +175,7 @@ export const createConversationBatches = async ({
 
   return {
     buckets,
+    hasImages: measured.groups.includes(1),
     numSamples,
     batchesPerEpoch: order.plan.batches.length,
     next: async () => {

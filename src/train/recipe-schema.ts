@@ -29,10 +29,11 @@ const model = z.strictObject({
 });
 
 const dataset = z.strictObject({
+  /** File, or folder of Parquet files; relative to the recipe. */
   path: z.string().min(1),
-  format: z.string().min(1),
-  /** Folder that images and videos are relative to; the file's own when absent. */
-  media: z.string().min(1).optional(),
+  format: z.enum(["llava", "sharegpt", "messages", "openai"]),
+  /** Folder that images are relative to; the file's own when absent. */
+  mediaRoot: z.string().min(1).optional(),
   /** `all`, `first:N`, `end:N`, `random:N`; N a count or a share such as `10%`. */
   sampling: z
     .string()
@@ -46,10 +47,14 @@ const dataset = z.strictObject({
 const data = z.strictObject({
   train: z.array(dataset).min(1),
   validation: z.array(dataset).optional(),
+  /** The model's own choice when absent. */
   template: z.enum(["model", ...Object.keys(llavaTemplates)]).optional(),
+  /** Most tokens of a sample, those of images included. */
   maxLength: count,
-  /** `modality-length` puts samples of one kind and of like lengths into one batch. */
-  groupBy: z.enum(["none", "modality-length"]).default("none"),
+  /** What happens to longer samples: they are left out and reported, or cut as the reference does. */
+  tooLong: z.enum(["refuse", "cut"]).default("refuse"),
+  /** Most padded lengths; each is compiled once. */
+  buckets: count.default(4),
   /** Share of bad records above which the run stops. */
   maxBadShare: share.default(0.01),
 });

@@ -204,7 +204,7 @@ stages:
   - name: alignment
     train: ["language.embedding", "language.head"]
     groups: [{ name: all, parameters: ["**"], learningRate: 1e-2 }]
-    data: { train: [{ path: none, format: none }], validation: [{ path: none, format: none }], maxLength: 12 }
+    data: { train: [{ path: none, format: llava }], validation: [{ path: none, format: llava }], maxLength: 12 }
     batchSize: 4
     steps: ${steps[0]}
     schedule: { kind: constant, warmupSteps: 2 }
@@ -215,7 +215,7 @@ stages:
     groups:
       - { name: norms, parameters: ["**.{attentionNorm,mlpNorm}.**", "language.norm.**"], learningRate: 1e-3 }
       - { name: rest, parameters: ["**"], learningRate: 5e-3, weightDecay: 0.01 }
-    data: { train: [{ path: none, format: none }], maxLength: 12 }
+    data: { train: [{ path: none, format: llava }], maxLength: 12 }
     batchSize: 4
     steps: ${steps[1]}
     schedule: { kind: cosine, warmupRatio: 0.1, minRatio: 0.05 }

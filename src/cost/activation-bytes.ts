@@ -1,0 +1,55 @@
+/** How much memory the values between a graph's inputs and outputs take while it runs. */
+import { type DimBindings, evaluateShape, type Graph, type Tensor } from "../graph/index.js";
+import { dtypeBytes, elementCount } from "../tensor-data.js";
+
+/** Operators whose output is their input's memory under another shape. */
+const aliases = new Set(["reshape", "stop-gradient"]);
+
+/**
+ * Bytes of the largest set of values that are live at once, when the operations run in the graph's
+ * order and a value's memory is free after its last use. Not counted: inputs, parameters, the memory
+ * that kept outputs are written to, and the operators' own working memory.
+ *
+ * Throws `GraphError` when a side has no value in `bindings`.
+ */
+export const estimateActivationBytes = (
+  graph: Graph,
+  bindings: DimBindings = {},
+  { isKept = () => false }: { readonly isKept?: (outputName: string) => boolean } = {},
+): number => {
+  const owners = new Map<Tensor, Tensor>();
+  const ownerOf = (tensor: Tensor): Tensor => {
+    const { source } = tensor;
+    if (source.kind !== "operation" || !aliases.has(source.operation.operator.name)) return tensor;
+    const known = owners.get(tensor) ?? ownerOf(source.operation.inputs[0]);
+    owners.set(tensor, known);
+    return known;
+  };
+
+  const lastUse = new Map<Tensor, number>();
+  graph.operations.forEach(({ inputs }, index) => {
+    for (const tensor of inputs) lastUse.set(ownerOf(tensor), index);
+  });
+  const kept = new Set<Tensor>();
+  for (const [name, tensor] of graph.outputs) {
+    if (isKept(name)) kept.add(tensor);
+    else lastUse.set(ownerOf(tensor), graph.operations.length);
+  }
+
+  const bytesOf = (tensor: Tensor): number =>
+    elementCount(evaluateShape(tensor.shape, bindings)) * dtypeBytes[tensor.dtype];
+  let [live, most] = [0, 0];
+  graph.operations.forEach(({ operator, inputs, outputs }, index) => {
+    if (!aliases.has(operator.name)) {
+      for (const tensor of outputs) if (!kept.has(tensor)) live += bytesOf(tensor);
+    }
+    most = Math.max(most, live);
+    const ending = new Set([...inputs, ...outputs].map(ownerOf));
+    for (const tensor of ending) {
+      // A value that nothing reads ends where it began.
+      const isOwn = tensor.source.kind === "operation" && !kept.has(tensor);
+      if (isOwn && (lastUse.get(tensor) ?? index) === index) live -= bytesOf(tensor);
+    }
+  });
+  return most;
+};

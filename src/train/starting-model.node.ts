@@ -1,0 +1,222 @@
+/** The model that training starts from: its folder, what a recipe initialises anew, and how it is saved. */
+import { randomUUID } from "node:crypto";
+import { copyFile, mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
+import { dirname, join, resolve } from "node:path";
+import { OptionsError, RecipeError, WeightsMismatchError } from "../errors.js";
+import { initParameter, type ParameterSource, type Tensor } from "../graph/index.js";
+import { locateForEngine } from "../load/located-tensors.node.js";
+import { locateParameters } from "../load/parameter-source.js";
+import { type ResolvedModel, readTokenizer, resolveModel } from "../load/resolved-model.js";
+import { listParameters } from "../nn/parameter-scope.js";
+import { paperLlavaMini, releasedLlavaMini } from "../systems/llava-mini-config.js";
+import { ignoredTensors } from "../systems/system.js";
+import { elementCount, float32, type TensorData } from "../tensor-data.js";
+import type { Tokenizer } from "../text/tokenizer.js";
+import { type ModelFolderOptions, openModelFolder } from "../weights/model-folder.node.js";
+import { createRenameTable } from "../weights/rename.js";
+import { readTensor, writeSafetensors } from "../weights/safetensors-file.node.js";
+import { widenTensor } from "../weights/widen.js";
+import { selectNames } from "./parameter-patterns.js";
+import type { Recipe } from "./recipe-schema.js";
+import type { LoopTensors } from "./trainable.js";
+
+export type StartingModel = Pick<ResolvedModel, "folder" | "system" | "processor"> & {
+  readonly tokenizer: Tokenizer;
+  /** Every parameter of the system by its full name. */
+  readonly parameters: ReadonlyMap<string, Tensor>;
+  /** Where the engine finds parameters that do not train; `changed` goes before the folder. */
+  readonly source: (changed: LoopTensors) => ParameterSource;
+  /** Bytes of the stored weights among `names`. */
+  readonly storedBytes: (names: Iterable<string>) => number;
+  /** First value of a parameter. */
+  readonly read: (name: string) => Promise<TensorData<"float32">>;
+  /**
+   * Writes the model with `changed` in the layout of the folder that it came from; whole or not at
+   * all. Throws `OptionsError` when `path` is not free.
+   */
+  readonly save: (path: string, changed: LoopTensors, card: string) => Promise<void>;
+};
+
+const weightFile = /\.(?:safetensors|bin|pt|pth|gguf|onnx)$|\.index\.json$/;
+const literally = (text: string): string => text.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
+
+/** Copies a folder's files for which `isKept`; folders in it are left out. */
+const copyFiles = async (
+  from: string,
+  to: string,
+  isKept: (name: string) => boolean,
+): Promise<void> => {
+  await mkdir(to, { recursive: true });
+  // A hub snapshot is made of links: what counts is what they lead to.
+  for (const name of await readdir(from)) {
+    if (isKept(name) && (await stat(join(from, name))).isFile()) {
+      await copyFile(join(from, name), join(to, name));
+    }
+  }
+};
+
+/** First values that the recipe asks for in place of the folder's. */
+const initialise = async (
+  { model, seed }: Recipe,
+  parameters: ReadonlyMap<string, Tensor>,
+  readStored: (name: string) => Promise<TensorData<"float32">>,
+): Promise<Map<string, TensorData<"float32">>> => {
+  const values = new Map<string, TensorData<"float32">>();
+  for (const entry of model.initialise) {
+    for (const name of selectNames(entry.parameters, [...parameters.keys()], "model.initialise")) {
+      const tensor = parameters.get(name);
+      if (tensor?.source.kind !== "parameter") continue;
+      const shape = tensor.shape.map(Number);
+      if (entry.with === "zeros") {
+        values.set(name, float32(shape, new Float32Array(elementCount(shape))));
+      } else if (entry.with === "declared") {
+        const { initializer } = tensor.source;
+        values.set(
+          name,
+          float32(shape, initParameter(initializer, name, elementCount(shape), seed)),
+        );
+      } else {
+        const twin = name.replace(/^prefusion\./, "language.");
+        if (twin === name || !parameters.has(twin)) {
+          throw new RecipeError(
+            `openStartingModel: language-layers fills layers of pre-fusion from the decoder's, got "${name}"; choose "prefusion.**"`,
+          );
+        }
+        values.set(name, await readStored(twin));
+      }
+    }
+  }
+  return values;
+};
+
+/**
+ * Opens the folder that `recipe.model` names (`from` as given, or resolved by the caller) and checks
+ * that it holds every parameter that is not initialised anew.
+ */
+export const openStartingModel = async (
+  recipe: Recipe,
+  from: string,
+  options: ModelFolderOptions = {},
+): Promise<StartingModel> => {
+  const folder = await openModelFolder(from, options);
+  const { variant } = recipe.model;
+  const resolved = await resolveModel(folder, (name) => openModelFolder(name, options), {
+    ...(variant && { variant: variant === "paper" ? paperLlavaMini : releasedLlavaMini }),
+  });
+  const { system, processor, tensors } = resolved;
+  const tokenizer = await readTokenizer(folder);
+  const names = createRenameTable(system.names);
+  const parameters = listParameters(system.params);
+  const publishedName = (name: string): string => {
+    const published = names.toPublished(name);
+    if (published !== undefined) return published;
+    throw new WeightsMismatchError(
+      `openStartingModel: every parameter must have a published name, got none for "${name}"; add a rename rule`,
+      [name],
+      [],
+      [],
+    );
+  };
+  const readStored = async (name: string): Promise<TensorData<"float32">> => {
+    const stored = tensors.get(publishedName(name));
+    if (stored !== undefined) return widenTensor(await readTensor(stored.file, stored.entry));
+    throw new WeightsMismatchError(
+      `openStartingModel: ${folder.name} must hold "${publishedName(name)}", got nothing of that name; initialise it in the recipe's model.initialise`,
+      [publishedName(name)],
+      [],
+      [],
+    );
+  };
+  const initialised = await initialise(recipe, parameters, readStored);
+  const kept = Object.fromEntries([...parameters].filter(([name]) => !initialised.has(name)));
+  const replaced = [...initialised.keys()].map(
+    (name) => new RegExp(`^${literally(publishedName(name))}$`),
+  );
+  const located = locateParameters(kept, await locateForEngine(tensors), names, {
+    ignore: [...ignoredTensors, ...replaced],
+  });
+
+  const save: StartingModel["save"] = async (path, changed, card) => {
+    const target = resolve(path);
+    const occupied = await readdir(target).catch(() => []);
+    if (occupied.length > 0) {
+      throw new OptionsError(
+        `save: the folder must be new or empty, got ${target} with ${occupied.length} files; choose another one`,
+      );
+    }
+    const values = new Map(
+      [...initialised, ...changed].map(([name, tensor]) => [publishedName(name), tensor]),
+    );
+    const ownsTower = [...changed.keys(), ...initialised.keys()].some((name) =>
+      name.startsWith("vision."),
+    );
+    const stored = [...(ownsTower ? tensors : folder.tensors)].filter(
+      ([name]) => !values.has(name),
+    );
+    const specs = [
+      ...stored.map(([name, { entry }]) => ({ name, dtype: entry.dtype, shape: entry.shape })),
+      ...[...values].map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
+    ];
+    const temporary = join(dirname(target), `.saccade-${randomUUID()}.tmp`);
+    try {
+      await copyFiles(
+        folder.path,
+        temporary,
+        (name) => !weightFile.test(name) && name !== "README.md",
+      );
+      if (resolved.tower?.path === join(folder.path, "vision_tower")) {
+        // Its weights stay in its own folder, unless they were trained.
+        await copyFiles(
+          resolved.tower.path,
+          join(temporary, "vision_tower"),
+          (name) => !ownsTower || !weightFile.test(name),
+        );
+      }
+      await writeFile(join(temporary, "README.md"), card);
+      const kept = new Map(stored);
+      await writeSafetensors(
+        join(temporary, "model.safetensors"),
+        specs,
+        (name) => {
+          const value = values.get(name);
+          const file = kept.get(name);
+          if (value !== undefined) return value;
+          if (file !== undefined) return readTensor(file.file, file.entry);
+          throw new WeightsMismatchError(`save: "${name}" must have a value`, [name], [], []);
+        },
+        { format: "pt" },
+      );
+      await rm(target, { recursive: true, force: true });
+      await rename(temporary, target);
+    } catch (error) {
+      await rm(temporary, { recursive: true, force: true });
+      throw error;
+    }
+  };
+
+  return {
+    folder,
+    system,
+    processor,
+    tokenizer,
+    parameters,
+    source: (changed) => (name, shape) => {
+      const value = changed.get(name) ?? initialised.get(name);
+      if (value === undefined) return located(name, shape);
+      const { buffer, byteOffset, byteLength } = value.data;
+      return { dtype: "float32", content: new Uint8Array(buffer, byteOffset, byteLength) };
+    },
+    storedBytes: (wanted) => {
+      let bytes = 0;
+      for (const name of wanted) {
+        bytes +=
+          initialised.get(name)?.data.byteLength ??
+          tensors.get(publishedName(name))?.entry.byteLength ??
+          0;
+      }
+      return bytes;
+    },
+    read: async (name) => initialised.get(name) ?? readStored(name),
+    save,
+  };
+};
