@@ -54,7 +54,7 @@ const createProgram = (contextOf: (color?: ColorChoice) => CommandContext): Comm
       [
         "",
         "Every flag of a command but attachments can be set by an environment variable",
-        "(--max-tokens by SACCADE_MAX_TOKENS) or in the JSON file given with --config.",
+        "(--max-tokens by SACCADE_MAX_TOKENS) or in the YAML file given with --config.",
         "Exit codes: 0 done, 1 failed, 2 wrong usage, 130 interrupted.",
       ].join("\n"),
     );
