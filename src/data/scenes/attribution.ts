@@ -4,11 +4,12 @@ export const attribution = `# Attribution
 Images of Scenes are composed of other people's work, from npm packages that are installed beside this one. Nothing of
 it lies in this repository.
 
-| what | package | by | licence |
-|---|---|---|---|
-| 3-D emoji renders of the objects | \`@lobehub/fluent-emoji-3d\` | Fluent Emoji, Copyright (c) Microsoft Corporation; packaged by LobeHub, Copyright (c) 2023 LobeHub | MIT |
-| font Roboto | \`@fontsource/roboto\` | Copyright 2011 The Roboto Project Authors (https://github.com/googlefonts/roboto-classic) | SIL Open Font License 1.1 |
-| font Roboto Mono | \`@fontsource/roboto-mono\` | Copyright 2015 The Roboto Mono Project Authors (https://github.com/googlefonts/robotomono) | SIL Open Font License 1.1 |
+- 3-D emoji renders of the objects, from \`@lobehub/fluent-emoji-3d\`: Fluent Emoji, Copyright (c) Microsoft Corporation;
+  packaged by LobeHub, Copyright (c) 2023 LobeHub. MIT License.
+- Font Roboto, from \`@fontsource/roboto\`: Copyright 2011 The Roboto Project Authors
+  (https://github.com/googlefonts/roboto-classic). SIL Open Font License 1.1.
+- Font Roboto Mono, from \`@fontsource/roboto-mono\`: Copyright 2015 The Roboto Mono Project Authors
+  (https://github.com/googlefonts/robotomono). SIL Open Font License 1.1.
 
 Backgrounds, tiles, flat shapes, signs, receipts, tables and charts are drawn by Saccade itself (Apache-2.0), with
 \`@napi-rs/canvas\` (MIT).

@@ -27,6 +27,7 @@ export type RecordOptions = QuestionOptions & {
 
 /** What a description is asked for with. */
 export const describeRequest = "Describe the image.";
+export const describeClipRequest = "Describe the video.";
 
 /** The records of a scene whose image, or folder of frames, lies at `path`. */
 export const createRecords = (
@@ -55,25 +56,19 @@ export const createRecords = (
         questions: group.map(({ question: _, ...rest }) => rest),
       }));
 
-  return contents.flatMap((content): SceneRecord[] => {
-    switch (content) {
-      case "questions":
-        return ask(content, placeholder);
-      case "texts":
-        return ask(content, describeScene(scene, variant));
-      case "descriptions":
-        return [
-          {
-            id: `${id}-${content}`,
-            ...media,
-            conversations: [
-              { from: "human", value: `${placeholder}\n${describeRequest}` },
-              { from: "gpt", value: describeScene(scene, variant) },
-            ],
-            content,
-            questions: [],
-          },
-        ];
-    }
+  const describe = (): SceneRecord => ({
+    id: `${id}-descriptions`,
+    ...media,
+    conversations: [
+      { from: "human", value: `${placeholder}\n${isClip ? describeClipRequest : describeRequest}` },
+      { from: "gpt", value: describeScene(scene, variant) },
+    ],
+    content: "descriptions",
+    questions: [],
+  });
+
+  return contents.flatMap((content) => {
+    if (content === "descriptions") return describe();
+    return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);
   });
 };

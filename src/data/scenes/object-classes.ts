@@ -26,7 +26,7 @@ export type ObjectClass = {
   readonly name: string;
   readonly plural: string;
   readonly category: Category;
-  /** What most of the render's pixels are, by `measureDominantColour` at 64 pixels. */
+  /** What most of the render's pixels are, by `measureDominantColour` at full size. */
   readonly colour: ColourName;
   /** Code points as in the file name of the render. */
   readonly emoji: string;
@@ -88,7 +88,7 @@ const rows: readonly Row[] = [
   ["drum", "drums", "instrument", "pink", "1f941"],
   ["trumpet", "trumpets", "instrument", "orange", "1f3ba"],
   ["violin", "violins", "instrument", "brown", "1f3bb"],
-  ["hammer", "hammers", "tool", "grey", "1f528"],
+  ["hammer", "hammers", "tool", "brown", "1f528"],
   ["saw", "saws", "tool", "grey", "1fa9a"],
   ["screwdriver", "screwdrivers", "tool", "red", "1fa9b"],
   ["axe", "axes", "tool", "brown", "1fa93"],
@@ -115,7 +115,7 @@ const rows: readonly Row[] = [
   ["umbrella", "umbrellas", "other", "purple", "2602-fe0f"],
   ["balloon", "balloons", "other", "red", "1f388"],
   ["bell", "bells", "other", "orange", "1f514"],
-  ["robot", "robots", "other", "grey", "1f916"],
+  ["robot", "robots", "other", "black", "1f916"],
   ["ball", "balls", "other", "blue", "26bd"],
   ["anchor", "anchors", "other", "blue", "2693"],
   ["ladder", "ladders", "other", "brown", "1fa9c"],

@@ -40,6 +40,8 @@ export type RandomStream = {
   readonly chance: (probability: number) => boolean;
   /** One of a list that is not empty. */
   readonly pick: <T>(list: readonly T[]) => T;
+  /** One of a list, with chances in proportion to `weights`, which are not all 0. */
+  readonly pickWeighted: <T>(list: readonly T[], weights: readonly number[]) => T;
   /** A copy in random order. */
   readonly shuffle: <T>(list: readonly T[]) => T[];
   /** `count` different ones of a list, in random order; all of a shorter list. */
@@ -105,6 +107,14 @@ export const createRandomStream = (key: SceneKey, purpose: Purpose, variant = 0)
     between: (low, high) => low + (high - low) * next(),
     chance: (probability) => next() < probability,
     pick: (list) => list[integer(list.length)],
+    pickWeighted: (list, weights) => {
+      let left = next() * weights.reduce((sum, weight) => sum + weight, 0);
+      for (const [at, weight] of weights.entries()) {
+        if (left < weight) return list[at];
+        left -= weight;
+      }
+      return list[list.length - 1];
+    },
     shuffle,
     draw: (list, count) => shuffle(list).slice(0, count),
   };

@@ -1,13 +1,9 @@
 /** Draws scenes with `@napi-rs/canvas`, at any size. */
+import { setImmediate } from "node:timers/promises";
 import type { Canvas, SKRSContext2D } from "@napi-rs/canvas";
 import { LimitError, OptionsError } from "../../errors.js";
 import type { Rgb, RgbImage } from "../../image/image.js";
-import {
-  type CanvasModule,
-  fontFamilies,
-  loadSceneAssets,
-  type SceneAssets,
-} from "./assets.node.js";
+import { type CanvasModule, fontFamilies, loadSceneAssets } from "./assets.node.js";
 import { layOutScene, numFramesOf } from "./layout.js";
 import type { Mark, SpriteMark, TextMark } from "./mark.js";
 import type { Scene } from "./scene.js";
@@ -15,79 +11,69 @@ import type { Scene } from "./scene.js";
 /** Sides of images in pixels. */
 const smallestSide = 16;
 const largestSide = 8192;
-/** Scaled sprites are kept up to this; a run at 96 pixels needs 2 MB, one at 1344 pixels goes round. */
-const cacheBytes = 64 * 2 ** 20;
+/**
+ * The canvas hands its pixels out in buffers that are freed only when the event loop turns: a loop over promises that
+ * are already kept would fill the memory. After this many bytes a renderer lets it turn.
+ */
+const unfreedLimitBytes = 16 * 2 ** 20;
 
 export type SceneRenderer = {
   /**
    * The image of a scene (of one frame, where it is a clip), `heightPx` high and `aspect` times as wide.
    * Equal calls give equal pixels. Throws OptionsError or LimitError for a size or frame that cannot be.
    */
-  readonly render: (scene: Scene, heightPx: number, frame?: number) => RgbImage;
-  /** All frames of a scene; one, unless it is a clip. */
-  readonly renderFrames: (scene: Scene, heightPx: number) => RgbImage[];
+  readonly render: (scene: Scene, heightPx: number, frame?: number) => Promise<RgbImage>;
+  /** All frames of a scene, in order; one, unless it is a clip. */
+  readonly renderFrames: (scene: Scene, heightPx: number) => Promise<RgbImage[]>;
 };
 
 const css = ([red, green, blue]: Rgb): string => `rgb(${red},${green},${blue})`;
 
-/** `source` scaled to `width` x `height`: halved while that is more than twice as small, so that nothing aliases. */
-const scaleSprite = (
-  { createCanvas }: CanvasModule,
-  source: Canvas,
-  width: number,
-  height: number,
-): Canvas => {
-  let from = source;
-  while (from.width > 2 * width && from.height > 2 * height) {
-    const half = createCanvas(Math.ceil(from.width / 2), Math.ceil(from.height / 2));
-    half.getContext("2d").drawImage(from, 0, 0, from.width / 2, from.height / 2);
-    from = half;
+/** Sides of the coarsest level of a sprite. */
+const coarsestSide = 16;
+
+/**
+ * A render and its halves, as long as they have more than 16 pixels. Sprites are drawn from the smallest level that
+ * still has all their pixels, so that nothing aliases; levels take a third more memory, and none is ever added.
+ */
+const halve = ({ createCanvas }: CanvasModule, source: Canvas): Canvas[] => {
+  const levels = [source];
+  for (let level = source; Math.max(level.width, level.height) > coarsestSide; ) {
+    const half = createCanvas(Math.ceil(level.width / 2), Math.ceil(level.height / 2));
+    // An odd last column or row is spread over half a pixel.
+    half.getContext("2d").drawImage(level, 0, 0, level.width / 2, level.height / 2);
+    levels.push(half);
+    level = half;
   }
-  const scaled = createCanvas(width, height);
-  const context = scaled.getContext("2d");
-  context.imageSmoothingQuality = "high";
-  context.drawImage(from, 0, 0, width, height);
-  return scaled;
+  return levels;
 };
 
-/** Sprites by class, length and direction; the longest unused ones go when they take too many bytes. */
-const createSpriteCache = ({ canvas, sprites }: SceneAssets) => {
-  const cache = new Map<string, Canvas>();
-  let bytes = 0;
-  return (name: string, lengthPx: number, isFlipped: boolean): Canvas => {
-    const key = `${name}/${lengthPx}/${isFlipped}`;
-    const known = cache.get(key);
-    if (known !== undefined) {
-      cache.delete(key);
-      cache.set(key, known);
-      return known;
-    }
-    const source = sprites.get(name);
-    if (source === undefined) {
-      throw new OptionsError(
-        `renderScene: objects are those of the table of classes, got "${name}". Use sampleScene or a name from objectClasses.`,
-      );
-    }
-    const scale = lengthPx / Math.max(source.width, source.height);
-    const width = Math.max(1, Math.round(source.width * scale));
-    const height = Math.max(1, Math.round(source.height * scale));
-    let sprite = scaleSprite(canvas, source, width, height);
-    if (isFlipped) {
-      const flipped = canvas.createCanvas(width, height);
-      const context = flipped.getContext("2d");
-      context.setTransform(-1, 0, 0, 1, width, 0);
-      context.drawImage(sprite, 0, 0);
-      sprite = flipped;
-    }
-    cache.set(key, sprite);
-    bytes += width * height * 4;
-    for (const [oldest, { width: oldWidth, height: oldHeight }] of cache) {
-      if (bytes <= cacheBytes || oldest === key) break;
-      cache.delete(oldest);
-      bytes -= oldWidth * oldHeight * 4;
-    }
-    return sprite;
-  };
+type Levels = ReadonlyMap<string, readonly Canvas[]>;
+
+const drawSprite = (
+  context: SKRSContext2D,
+  { name, x, y, extent, isFlipped }: SpriteMark,
+  scale: number,
+  sprites: Levels,
+): void => {
+  const levels = sprites.get(name);
+  if (levels === undefined) {
+    throw new OptionsError(
+      `renderScene: objects are those of the table of classes, got "${name}". Use sampleScene or a name from objectClasses.`,
+    );
+  }
+  const [whole] = levels;
+  const ratio = (extent * scale) / Math.max(whole.width, whole.height);
+  let at = 0;
+  while (at + 1 < levels.length && ratio * 2 ** (at + 1) <= 1) at += 1;
+  const level = levels[at];
+  // The part of the level that the render fills, which may end within its last pixel.
+  const width = whole.width / 2 ** at;
+  const height = whole.height / 2 ** at;
+  const shown = [whole.width * ratio, whole.height * ratio] as const;
+  context.setTransform(isFlipped ? -1 : 1, 0, 0, 1, x * scale, y * scale);
+  context.drawImage(level, 0, 0, width, height, -shown[0] / 2, -shown[1] / 2, ...shown);
+  context.resetTransform();
 };
 
 const drawText = (context: SKRSContext2D, mark: TextMark, scale: number): void => {
@@ -99,22 +85,7 @@ const drawText = (context: SKRSContext2D, mark: TextMark, scale: number): void =
   context.fillText(mark.text, mark.x * scale, (mark.y + mark.em * 0.355) * scale);
 };
 
-type Sprites = ReturnType<typeof createSpriteCache>;
-
-const drawSprite = (
-  context: SKRSContext2D,
-  mark: SpriteMark,
-  scale: number,
-  sprites: Sprites,
-): void => {
-  const sprite = sprites(mark.name, Math.max(1, Math.round(mark.extent * scale)), mark.isFlipped);
-  // Whole pixels: cached sprites are copied, never resampled.
-  const left = Math.round(mark.x * scale - sprite.width / 2);
-  const top = Math.round(mark.y * scale - sprite.height / 2);
-  context.drawImage(sprite, left, top);
-};
-
-const drawMark = (context: SKRSContext2D, mark: Mark, scale: number, sprites: Sprites): void => {
+const drawMark = (context: SKRSContext2D, mark: Mark, scale: number, sprites: Levels): void => {
   switch (mark.type) {
     case "sprite":
       drawSprite(context, mark, scale, sprites);
@@ -186,25 +157,42 @@ export const sceneSize = (aspect: number, heightPx: number) => {
 };
 
 /**
- * Loads renders and fonts and makes a renderer, which keeps scaled sprites.
+ * Loads renders and fonts and makes a renderer (about 30 MB).
  * Throws MissingPackageError where an optional package is not installed.
  */
 export const createSceneRenderer = async (): Promise<SceneRenderer> => {
   const assets = await loadSceneAssets();
-  const sprites = createSpriteCache(assets);
+  const sprites = new Map(
+    [...assets.sprites].map(([name, source]) => [name, halve(assets.canvas, source)] as const),
+  );
   let canvas = assets.canvas.createCanvas(smallestSide, smallestSide);
-  const render: SceneRenderer["render"] = (scene, heightPx, frame = 0) => {
+  let unfreedBytes = 0;
+  const draw = (scene: Scene, heightPx: number, frame: number): RgbImage => {
     const size = sceneSize(scene.aspect, heightPx);
     const marks = layOutScene(scene, frame);
     if (canvas.width !== size.width || canvas.height !== size.height)
       canvas = assets.canvas.createCanvas(size.width, size.height);
     const context = canvas.getContext("2d");
+    context.imageSmoothingQuality = "high";
     for (const mark of marks) drawMark(context, mark, heightPx, sprites);
     return { ...size, data: dropAlpha(canvas.data()) };
   };
+  const render: SceneRenderer["render"] = async (scene, heightPx, frame = 0) => {
+    const image = draw(scene, heightPx, frame);
+    unfreedBytes += image.width * image.height * 4;
+    if (unfreedBytes > unfreedLimitBytes) {
+      unfreedBytes = 0;
+      await setImmediate();
+    }
+    return image;
+  };
   return {
     render,
-    renderFrames: (scene, heightPx) =>
-      Array.from({ length: numFramesOf(scene) }, (_, frame) => render(scene, heightPx, frame)),
+    renderFrames: async (scene, heightPx) => {
+      const images: RgbImage[] = [];
+      for (let frame = 0; frame < numFramesOf(scene); frame++)
+        images.push(await render(scene, heightPx, frame));
+      return images;
+    },
   };
 };

@@ -38,24 +38,21 @@ export type SceneOptions = SceneKey & {
 };
 
 /** Shares of the themes, in percent. */
-const themeShares: readonly (readonly [Theme, number])[] = [
-  ["single", 8],
-  ["mixed", 32],
-  ["repeats", 20],
-  ["odd", 8],
-  ["sizes", 8],
-  ["category", 10],
-  ["shapes", 14],
-];
-
-const drawTheme = (random: RandomStream): Theme => {
-  let left = random.integer(100);
-  for (const [theme, share] of themeShares) {
-    if (left < share) return theme;
-    left -= share;
-  }
-  return "mixed";
+const themeShares: Readonly<Record<Theme, number>> = {
+  single: 8,
+  mixed: 32,
+  repeats: 20,
+  odd: 8,
+  sizes: 8,
+  category: 10,
+  shapes: 14,
 };
+
+const drawTheme = (random: RandomStream): Theme =>
+  random.pickWeighted(
+    themes,
+    themes.map((theme) => themeShares[theme]),
+  );
 
 type Frame = Pick<Scene, "key" | "aspect" | "shade">;
 
@@ -134,7 +131,7 @@ export function sampleScene(options: SceneOptions): Scene {
   const { seed, split, index, kind, aspect = 1 } = options;
   const key = { seed, split, index, kind };
   const random = createRandomStream(key, "scene");
-  const frame = { key, aspect, shade: random.between(-0.1, 0.1) };
+  const frame = { key, aspect, shade: random.between(-0.06, 0.06) };
   switch (kind) {
     case "simple":
       return sampleSimple(random, frame, options);

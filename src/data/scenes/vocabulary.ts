@@ -15,16 +15,16 @@ import { cardWords, people, placeWords, weekdays } from "./words.js";
 
 /** Words of the templates that may stand first in a text or a line, capitalised. */
 const openingWords =
-  "A An Anna Are At Ben Clara David Describe Emma Felix First Grace Henry How Iris Is Jack Nothing The Then There " +
+  "A An Anna Are Ben Clara David Describe Emma Felix First Grace Henry How Iris Is Jack Nothing The Then " +
   "What Where Which Who USER";
 
 /** The other words of questions, answers and descriptions. */
 const innerWords =
   "a above after an and animal are at background bar be before behind below bottom building card centre clip code " +
   "colour comes costs different directly disappears does down empty first from happens has have image in is it item " +
-  "items kind label largest last left many middle move moves much no nothing number object objects of on others point " +
-  "points receipt right same say says shape shapes shortest shown shows sign smallest tallest the there thing tile " +
-  "to top total under up value way which yes appears grows shrinks";
+  "items kind largest last left many middle move moves much no nothing number object objects of on others point " +
+  "points receipt right same say says shape shapes shortest shown shows sign smallest tallest the there this tile " +
+  "to top total under up value way word yes appears grows shrinks";
 
 /** The system text of vicuna_v1, the roles, and the request for a description. */
 const chatWords =

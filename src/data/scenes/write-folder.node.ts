@@ -103,12 +103,12 @@ const writeImages = async (
   const id = sceneId(scene);
   if (scene.kind !== "clip") {
     const path = `images/${id}.png`;
-    await writeFile(join(folder, path), await encodePng(renderer.render(scene, heightPx)));
+    await writeFile(join(folder, path), await encodePng(await renderer.render(scene, heightPx)));
     return path;
   }
   const path = `clips/${id}`;
   await mkdir(join(folder, path));
-  for (const [at, image] of renderer.renderFrames(scene, heightPx).entries()) {
+  for (const [at, image] of (await renderer.renderFrames(scene, heightPx)).entries()) {
     const name = `${String(at).padStart(4, "0")}.png`;
     await writeFile(join(folder, path, name), await encodePng(image));
   }
