@@ -39,7 +39,7 @@ const addGeneralOptions = (command: Command): void => {
         "off",
       ]),
     )
-    .addOption(option("--config <file>", "JSON file of flags; the command line wins"));
+    .addOption(option("--config <file>", "YAML or JSON file of flags; the command line wins"));
 };
 
 const createProgram = (contextOf: (color?: ColorChoice) => CommandContext): Command => {
