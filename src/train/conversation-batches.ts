@@ -47,8 +47,8 @@ export type ConversationBatch = LabelledBatch & { readonly sources: readonly str
 
 export type ConversationBatches = BatchSource<ConversationBatch> & {
   readonly buckets: LengthBuckets;
-  /** Whether some sample has an image. */
-  readonly hasImages: boolean;
+  /** The shapes that batches have. */
+  readonly shapes: readonly { readonly textLength: number; readonly hasImages: boolean }[];
   /** Samples that take part, out of all records. */
   readonly numSamples: number;
   /** Batches of an epoch; every batch has `batchSize` rows, some of them masked where samples ran out. */
@@ -175,7 +175,13 @@ export const createConversationBatches = async ({
 
   return {
     buckets,
-    hasImages: measured.groups.includes(1),
+    shapes: [...new Set(groups)]
+      .filter((group) => group >= 0)
+      .sort((a, b) => a - b)
+      .map((group) => ({
+        textLength: buckets.lengths[group % numBuckets],
+        hasImages: group >= numBuckets,
+      })),
     numSamples,
     batchesPerEpoch: order.plan.batches.length,
     next: async () => {

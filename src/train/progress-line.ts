@@ -19,17 +19,21 @@ const newest = 0.1;
  * for what happens between steps; undefined for what needs no line.
  */
 export const createProgressLines = () => {
-  let meanMs: number | undefined;
+  let meanMs = 0;
   let meanTokens = 0;
+  let numSteps = 0;
   return (event: RunEvent): string | undefined => {
     switch (event.event) {
       case "stage":
-        meanMs = undefined;
+        numSteps = 0;
         return `stage ${event.stageIndex + 1}/${event.numStages} ${event.stage}: ${event.parameters.toLocaleString("en-US")} parameters, ${event.stageSteps} steps${event.stageStep > 0 ? `, from step ${event.stageStep}` : ""}`;
       case "step": {
         const { stageStep, stageSteps, stepMs, tokens } = event;
-        meanMs = meanMs === undefined ? stepMs : meanMs + newest * (stepMs - meanMs);
-        meanTokens = meanTokens === 0 ? tokens : meanTokens + newest * (tokens - meanTokens);
+        numSteps += 1;
+        // The first step of a stage makes its graph ready; it says nothing about the others.
+        const weight = numSteps <= 2 ? 1 : newest;
+        meanMs += weight * (stepMs - meanMs);
+        meanTokens += weight * (tokens - meanTokens);
         const filled = Math.round((barWidth * stageStep) / stageSteps);
         const bar = "#".repeat(filled) + "-".repeat(barWidth - filled);
         const rate =

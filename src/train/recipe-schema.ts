@@ -8,7 +8,10 @@ const share = z.number().min(0).max(1);
 const patterns = z.array(z.string().min(1)).min(1);
 const folderName = z
   .string()
-  .regex(/^[a-z0-9][a-z0-9-]*$/, "must be small letters, digits and hyphens, as it names a folder");
+  .regex(
+    /^[a-z0-9][a-z0-9.-]*$/,
+    "must be small letters, digits, hyphens and dots, as it names a folder",
+  );
 
 /** First values other than the checkpoint's; later entries win. */
 const initialisation = z.strictObject({

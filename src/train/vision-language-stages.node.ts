@@ -181,19 +181,18 @@ export const openVisionLanguageStages = async ({
     const { config, trainsEmbeddings, options } = plan(stage);
     const { batches, close } = await openData(stage, config, "train");
     await close();
-    const textLength = Math.max(...batches.buckets.lengths);
     const trained = new Set(options.groups.flatMap(({ parameters }) => parameters));
     const isFed = (name: string): boolean => trained.has(name);
     const { forward } = createBatchForward(config, { isFed, trainsEmbeddings });
-    const { hasImages } = batches;
-    const pass = forward({ batch: stage.batchSize, textLength, hasImages });
     const shapes = new Map([...model.parameters].map(([name, { shape }]) => [name, shape]));
-    const graph = trainStepGraph(
-      nextTokenLoss(pass.scores, pass.labels).mean,
-      options,
-      hasImages ? {} : { keptShapes: shapes },
-    );
-    const [batch, length] = pass.labels.shape.map(Number);
+    const batch = stage.batchSize;
+    const steps = batches.shapes.map(({ textLength, hasImages }) => {
+      const pass = forward({ batch, textLength, hasImages });
+      const loss = nextTokenLoss(pass.scores, pass.labels).mean;
+      const graph = trainStepGraph(loss, options, hasImages ? {} : { keptShapes: shapes });
+      return { graph, tokens: pass.labels.shape.map(Number).reduce((a, b) => a * b) };
+    });
+    const frozen = new Set(steps.flatMap(({ graph }) => [...graph.parameters.keys()]));
     return {
       groups: options.groups.map(({ name, parameters }) => ({
         name,
@@ -202,10 +201,9 @@ export const openVisionLanguageStages = async ({
           shape: model.parameters.get(parameter)?.shape.map(Number) ?? [],
         })),
       })),
-      graph,
-      tokensPerBatch: batch * length,
+      steps,
       batchesPerEpoch: batches.batchesPerEpoch,
-      frozenBytes: model.storedBytes(graph.parameters.keys()),
+      frozenBytes: model.storedBytes(frozen),
     };
   };
 

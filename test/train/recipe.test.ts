@@ -39,7 +39,7 @@ describe("recipes", () => {
       adamW: { beta1: 0.9, beta2: 0.999, epsilon: 1e-8 },
       checkpoint: { everySteps: 100, keep: 3 },
       groups: [{ learningRate: 1e-4, weightDecay: 0 }],
-      data: { groupBy: "none", train: [{ sampling: "all" }] },
+      data: { tooLong: "refuse", buckets: 4, train: [{ sampling: "all" }] },
     });
   });
 
@@ -72,7 +72,7 @@ describe("recipes", () => {
     [
       "format: llava",
       "format: llava, shuffle: no",
-      /unknown key "shuffle" in stages\[0\]\.data\.train\[0\]; valid keys are path, format, media, sampling/,
+      /unknown key "shuffle" in stages\[0\]\.data\.train\[0\]; valid keys are path, format, mediaRoot, sampling/,
     ],
   ];
   it.each(unknown)(
