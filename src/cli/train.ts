@@ -184,11 +184,16 @@ export const train = async (
   const { terminal, signal } = context;
   const read = await readRecipe(path);
   const { recipe } = read;
+  // Stages that share data meet the same bad records.
+  const reported = new Set<string>();
   const stages = await openVisionLanguageStages({
     recipe,
     baseFolder: dirname(resolve(path)),
     signal,
-    onBadRecord: (message) => terminal.notice(`left out: ${message}`),
+    onBadRecord: (message) => {
+      if (!reported.has(message)) terminal.notice(`left out: ${message}`);
+      reported.add(message);
+    },
     ...(flags.offline && { offline: true }),
     ...(flags.cacheDir !== undefined && { cacheDir: flags.cacheDir }),
   });
