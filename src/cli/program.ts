@@ -10,6 +10,7 @@ import { endingOf, exitCodes, Interrupted } from "./exit.js";
 import { addInitCommand } from "./init.js";
 import { addInspectCommand } from "./inspect.js";
 import { option } from "./options.js";
+import { addScenesCommand } from "./scenes.js";
 import { type ColorChoice, createTerminal, OutputClosed } from "./terminal.js";
 import { addTrainCommand } from "./train.js";
 import { addVerifyCommand } from "./verify.js";
@@ -26,6 +27,7 @@ const adders = [
   addVerifyCommand,
   addInitCommand,
   addTrainCommand,
+  addScenesCommand,
   addDemoCommand,
 ];
 

@@ -1,9 +1,11 @@
 import { createHash } from "node:crypto";
 import fc from "fast-check";
 import { describe, expect, it } from "vitest";
+import { describeScene } from "../../../src/data/scenes/descriptions.js";
 import { actorAt, layOutScene, numFramesOf } from "../../../src/data/scenes/layout.js";
 import type { Mark } from "../../../src/data/scenes/mark.js";
 import { objectClasses } from "../../../src/data/scenes/object-classes.js";
+import { questionsFor } from "../../../src/data/scenes/questions/index.js";
 import { createRandomStream, sceneKinds, splits } from "../../../src/data/scenes/random.js";
 import { type SceneOptions, sampleScene } from "../../../src/data/scenes/sample.js";
 import { type Scene, sceneId, themes } from "../../../src/data/scenes/scene.js";
@@ -106,16 +108,17 @@ describe("scenes", () => {
     // Change scenesVersion together with these.
     const hashes = sceneKinds.map((kind) =>
       hashOf(
-        Array.from({ length: 200 }, (_, index) =>
-          sampleScene({ seed: 0, split: "test", index, kind }),
-        ),
+        Array.from({ length: 200 }, (_, index) => {
+          const scene = sampleScene({ seed: 0, split: "test", index, kind });
+          return [scene, questionsFor(scene), describeScene(scene)];
+        }),
       ).slice(0, 16),
     );
     expect(hashes).toMatchInlineSnapshot(`
       [
-        "b84db734a2f54fbf",
-        "60ddd36cc94e8e64",
-        "703948750db0374e",
+        "0ea88ce00902e009",
+        "3fc2496a0ffeb847",
+        "eee5cd5d9e0c25b5",
       ]
     `);
   });
