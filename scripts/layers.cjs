@@ -39,7 +39,18 @@ const mayImport = {
   verify: [...models, "load", "data", "cost", "generate", "train", "analyze"],
 
   server: [...models, "load", "data", "cost", "generate", "train", "analyze", "eval", "verify"],
-  cli: [...models, "load", "data", "cost", "generate", "train", "analyze", "eval", "verify", "server"],
+  cli: [
+    ...models,
+    "load",
+    "data",
+    "cost",
+    "generate",
+    "train",
+    "analyze",
+    "eval",
+    "verify",
+    "server",
+  ],
 };
 
 /** Files directly in src/ that every folder may import; they import nothing but each other. */
