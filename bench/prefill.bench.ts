@@ -1,6 +1,14 @@
-/** A prompt of 576 tokens through decoder layers of Llama-7B's shape, caches written in place. */
+/** A prompt of 576 tokens through decoder layers of Llama-7B's shape, caches filled. */
 import { createNodeEngine } from "../src/graph/engine.node.js";
-import { createGraph, dim, input, type Resident, slice, type Tensor } from "../src/graph/index.js";
+import {
+  createGraph,
+  dim,
+  input,
+  type Placement,
+  type Resident,
+  slice,
+  type Tensor,
+} from "../src/graph/index.js";
 import { llama, llamaCacheShape, llamaParams, llamaRopeTables } from "../src/language/llama.js";
 import { parseLlamaConfig } from "../src/language/llama-config.js";
 import { ParameterScope } from "../src/nn/parameter-scope.js";
@@ -23,7 +31,7 @@ const weights = createRandomWeights(1.65e9);
 
 const layers = Array.from({ length: config.numLayers }, (_, layer) => layer);
 const shape = llamaCacheShape(config, dim("B"), dim("S"));
-const { hidden, caches } = llama(
+const { hidden, newRows } = llama(
   llamaParams(new ParameterScope(), config),
   input("embeddings", "float32", ["B", "T", config.width]),
   {
@@ -41,24 +49,29 @@ const { hidden, caches } = llama(
 );
 // One row is fetched: bringing all of them out of the engine is no part of a prefill.
 const outputs: Record<string, Tensor> = { first: slice(hidden, 1, 0, 1) };
-for (const [layer, { key, value }] of caches.entries()) {
-  outputs[`present.${layer}.key`] = key;
-  outputs[`present.${layer}.value`] = value;
+for (const [layer, { key, value }] of newRows.entries()) {
+  outputs[`rows.${layer}.key`] = key;
+  outputs[`rows.${layer}.value`] = value;
 }
 const graph = createGraph("prefill", outputs);
 const session = await engine.open(graph, weights.source());
 
 const bindings = { B: 1, T: numTokens, S: numTokens };
+const [, numHeads, , headWidth] = llamaCacheShape(config, 1, numTokens).map(Number);
+const headElements = numTokens * headWidth;
+const layout = {
+  numBlocks: numHeads,
+  blockElements: headElements,
+  fromStride: headElements,
+  toStride: headElements,
+};
 const past: Record<string, Resident> = {};
-const present: Record<string, Resident> = {};
+const place: Placement[] = [];
 for (const layer of layers) {
   for (const part of ["key", "value"]) {
-    const memory = await engine.allocate(
-      "float32",
-      llamaCacheShape(config, 1, numTokens).map(Number),
-    );
-    past[`past.${layer}.${part}`] = memory;
-    present[`present.${layer}.${part}`] = memory;
+    const to = await engine.allocate("float32", [1, numHeads, numTokens, headWidth]);
+    past[`past.${layer}.${part}`] = to;
+    place.push({ output: `rows.${layer}.${part}`, fromElement: 0, to, toElement: 0, layout });
   }
 }
 const int32 = (value: number) =>
@@ -81,7 +94,7 @@ printReport(
     graph,
     bindings,
     run: async () => {
-      await session.run(feeds, { fetch: ["first"], into: present });
+      await session.run(feeds, { fetch: ["first"], place });
       return undefined;
     },
     mapped: weights.source(),

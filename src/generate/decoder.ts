@@ -5,6 +5,7 @@ import {
   dim,
   type Engine,
   input,
+  type Placement,
   type Resident,
   reshape,
   residentRows,
@@ -86,8 +87,8 @@ const checkFinite = (scores: Float32Array): void => {
 
 /** Names of the graph's cache inputs and outputs of one layer. */
 const cacheNames = (layer: number) => ({
-  key: { past: `past.${layer}.key`, present: `present.${layer}.key` },
-  value: { past: `past.${layer}.value`, present: `present.${layer}.value` },
+  key: { past: `past.${layer}.key`, rows: `rows.${layer}.key` },
+  value: { past: `past.${layer}.value`, rows: `rows.${layer}.value` },
 });
 
 /** The decoder with its cache as a graph: embeddings in, scores of each sequence's last token out. */
@@ -101,7 +102,7 @@ export const decoderGraph = (params: LlamaParams, config: LlamaConfig, contextLe
       value: input(names.value.past, "float32", shape),
     };
   });
-  const { hidden, caches: present } = llama(
+  const { hidden, newRows } = llama(
     params,
     embeddings,
     {
@@ -117,9 +118,9 @@ export const decoderGraph = (params: LlamaParams, config: LlamaConfig, contextLe
   const [batch, length, width] = hidden.shape;
   const last = reshape(slice(hidden, 1, subtractDims(length, 1), length), [batch, width]);
   const outputs: Record<string, Tensor> = { scores: languageHead(params, last) };
-  present.forEach(({ key, value }, layer) => {
-    outputs[cacheNames(layer).key.present] = key;
-    outputs[cacheNames(layer).value.present] = value;
+  newRows.forEach(({ key, value }, layer) => {
+    outputs[cacheNames(layer).key.rows] = key;
+    outputs[cacheNames(layer).value.rows] = value;
   });
   return createGraph("decoder", outputs);
 };
@@ -198,12 +199,16 @@ export const createDecoder = async (
     return grown;
   };
 
-  /** Runs tokens of all sequences, or of rows `start`..`end` of the cache, at their places. */
+  /**
+   * Runs tokens of all sequences, or of rows `start`..`end` of the cache, at their places. The cache
+   * takes up those of the sequences for which `keeps` holds.
+   */
   const run = async (
     cache: KeyValueCache,
     [start, end]: readonly [number, number],
     embeddings: TensorData<"float32">,
     firstPlaces: readonly number[],
+    keeps: (row: number) => boolean = () => true,
   ): Promise<Float32Array> => {
     const [batch, length] = embeddings.shape;
     const lastPlaces = firstPlaces.map((place) => place + length - 1);
@@ -216,16 +221,31 @@ export const createDecoder = async (
       lastIndex: int32(lastPlaces),
       totalLength: int32([Math.max(...lastPlaces) + 1]),
     };
-    const into: Record<string, Resident> = {};
+    const width = alignedHeadWidth(config.headWidth);
+    const layout = {
+      numBlocks: config.numKeyValueHeads,
+      blockElements: length * width,
+      fromStride: length * width,
+      toStride: cache.capacity * width,
+    };
+    const place: Placement[] = [];
     cache.layers.forEach((memory, layer) => {
       for (const part of ["key", "value"] as const) {
-        const rows = residentRows(memory[part], start, end);
-        const { past, present } = cacheNames(layer)[part];
-        feeds[past] = rows;
-        into[present] = rows;
+        const { past, rows } = cacheNames(layer)[part];
+        feeds[past] = residentRows(memory[part], start, end);
+        firstPlaces.forEach((firstPlace, index) => {
+          if (!keeps(start + index)) return;
+          place.push({
+            output: rows,
+            fromElement: index * config.numKeyValueHeads * layout.fromStride,
+            to: residentRows(memory[part], start + index, start + index + 1),
+            toElement: firstPlace * width,
+            layout,
+          });
+        });
       }
     });
-    const { scores } = await session.run(feeds, { fetch: ["scores"], into });
+    const { scores } = await session.run(feeds, { fetch: ["scores"], place });
     const data = scores.data as Float32Array;
     checkFinite(data);
     return data;
@@ -264,10 +284,11 @@ export const createDecoder = async (
     });
     const { data, shape } = await embed(tokens.map((token) => token ?? 0));
     const width = shape[2];
-    // A sequence that is left out computes at its last place, which its next real token overwrites.
+    // A sequence that is left out computes somewhere, and nothing of it is kept.
     const places = cache.lengths.map((length) => Math.min(length, cache.capacity - 1));
     const rows = float32([cache.batch, 1, width], data);
-    const scores = await run(cache, [0, cache.batch], rows, places);
+    const isWanted = (row: number): boolean => tokens[row] !== undefined;
+    const scores = await run(cache, [0, cache.batch], rows, places, isWanted);
     tokens.forEach((token, row) => {
       if (token !== undefined) cache.lengths[row] += 1;
     });

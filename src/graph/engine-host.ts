@@ -5,7 +5,14 @@
 import type { InferenceSession, Tensor as OrtTensor, TypedTensor } from "onnxruntime-common";
 import { ProviderUnavailableError, SessionClosedError } from "../errors.js";
 import { type DType, elementCount, type TensorData } from "../tensor-data.js";
-import { type CopyLayout, type Feed, isResident, type Provider, type Resident } from "./engine.js";
+import {
+  type CopyLayout,
+  type Feed,
+  isResident,
+  type Placement,
+  type Provider,
+  type Resident,
+} from "./engine.js";
 
 /** What we need of `onnxruntime-node` or `onnxruntime-web`. */
 export type OnnxRuntime = {
@@ -39,9 +46,18 @@ export type RunRequest = {
   readonly feeds: Readonly<Record<string, Feed>>;
   readonly fetch: readonly string[];
   readonly into: Readonly<Record<string, Resident>>;
+  readonly place?: readonly Placement[];
 };
 
 type ResidentArray = Exclude<TensorData["data"], BigInt64Array> | BigInt64Array;
+
+const copyBlocks = (source: ResidentArray, target: ResidentArray, layout: CopyLayout): void => {
+  for (let block = 0; block < layout.numBlocks; block += 1) {
+    const start = block * layout.fromStride;
+    const part = source.subarray(start, start + layout.blockElements);
+    (target as Float32Array).set(part as Float32Array, block * layout.toStride);
+  }
+};
 
 const arrayTypes = {
   float32: Float32Array,
@@ -133,7 +149,8 @@ export class EngineHost {
     return id;
   }
 
-  async run({ sessionId, feeds, fetch, into }: RunRequest): Promise<Record<string, TensorData>> {
+  async run(request: RunRequest): Promise<Record<string, TensorData>> {
+    const { sessionId, feeds, fetch, into, place = [] } = request;
     const session = this.session(sessionId);
     const inputs: Record<string, OrtTensor> = {};
     const residents = new Map<string, OrtTensor>();
@@ -150,6 +167,7 @@ export class EngineHost {
     }
     const wanted: Record<string, OrtTensor | null> = {};
     for (const name of fetch) wanted[name] = null;
+    for (const { output } of place) wanted[output] = null;
     for (const [name, resident] of Object.entries(into)) {
       wanted[name] = this.writesInPlace ? tensorOf(resident) : null;
     }
@@ -158,6 +176,10 @@ export class EngineHost {
       for (const [name, resident] of Object.entries(into)) {
         (this.view(resident) as Float32Array).set(fromOrt(results[name]).data as Float32Array);
       }
+    }
+    for (const { output, fromElement, to, toElement, layout } of place) {
+      const source = results[output].data as ResidentArray;
+      copyBlocks(source.subarray(fromElement), this.view(to).subarray(toElement), layout);
     }
     return Object.fromEntries(fetch.map((name) => [name, fromOrt(results[name])]));
   }
@@ -175,13 +197,7 @@ export class EngineHost {
   }
 
   copy(from: Resident, to: Resident, layout: CopyLayout): void {
-    const source = this.view(from);
-    const target = this.view(to);
-    for (let block = 0; block < layout.numBlocks; block += 1) {
-      const start = block * layout.fromStride;
-      const part = source.subarray(start, start + layout.blockElements);
-      (target as Float32Array).set(part as Float32Array, block * layout.toStride);
-    }
+    copyBlocks(this.view(from), this.view(to), layout);
   }
 
   write(resident: Resident, { data }: TensorData): void {

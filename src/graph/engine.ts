@@ -30,6 +30,19 @@ export type RunOptions = {
   readonly fetch?: readonly string[];
   /** Outputs to write into memory that stays in the engine. */
   readonly into?: Readonly<Record<string, Resident>>;
+  /** Outputs of which parts go into such memory; they are not brought back. */
+  readonly place?: readonly Placement[];
+};
+
+/** Blocks of an output that go into memory which stays in the engine (new rows of a cache). */
+export type Placement = {
+  readonly output: string;
+  /** Element of the output where the first block starts. */
+  readonly fromElement: number;
+  readonly to: Resident;
+  /** Element of `to` where the first block goes. */
+  readonly toElement: number;
+  readonly layout: CopyLayout;
 };
 
 /** A graph made ready to run. */
@@ -150,6 +163,26 @@ const mismatch = (
   return new ShapeError(
     `run: ${what} must be ${dtype}${formatShape(shape)}${bound && ` with ${bound}`}, ` +
       `got ${value.dtype}${formatShape(value.shape)}`,
+  );
+};
+
+/** Throws `ShapeError` unless every block lies within the output and within the memory. */
+export const checkPlacement = (
+  graph: Graph,
+  { output, fromElement, to, toElement, layout }: Placement,
+  bindings: DimBindings,
+): void => {
+  const tensor = graph.outputs.get(output);
+  if (tensor === undefined || layout.numBlocks === 0) return;
+  const last = layout.numBlocks - 1;
+  const needed = fromElement + last * layout.fromStride + layout.blockElements;
+  const room = toElement + last * layout.toStride + layout.blockElements;
+  const given = elementCount(tensor.shape.map((side) => evaluateDim(side, bindings)));
+  const fits = needed <= given && room <= elementCount(to.shape) && to.dtype === tensor.dtype;
+  if (fits && fromElement >= 0 && toElement >= 0) return;
+  throw new ShapeError(
+    `run: blocks of output "${output}" must lie within its ${given} ${tensor.dtype} elements and within ` +
+      `the memory's ${elementCount(to.shape)} ${to.dtype} ones, got ${fromElement}..${needed} and ${toElement}..${room}`,
   );
 };
 

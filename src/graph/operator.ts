@@ -82,6 +82,11 @@ export type Operator<Attributes extends object = object> = {
     operation: Operation & { readonly attributes: Attributes },
   ): void;
   readonly gradient?: GradientRule<Attributes>;
+  /**
+   * Whether the kernel computes something else where one of its outputs is not wanted. They are all
+   * made outputs of the model then, which costs nothing while nobody fetches them.
+   */
+  readonly needsAllOutputs?: boolean;
   cost(operation: Operation & { readonly attributes: Attributes }): Cost;
 };
 

@@ -2,6 +2,7 @@ import { GraphError } from "../errors.js";
 import type { TensorData } from "../tensor-data.js";
 import {
   bindFeeds,
+  checkPlacement,
   checkValue,
   closedError,
   type Engine,
@@ -99,13 +100,15 @@ export const createRemoteEngine = (
 
     const run = async (
       feeds: Parameters<Session["run"]>[0],
-      { fetch, into = {} }: RunOptions = {},
+      { fetch, into = {}, place = [] }: RunOptions = {},
     ): Promise<Record<string, TensorData>> => {
       assertOpen();
       if (sessionClosed) throw closedError(`session "${graph.name}"`);
       const bindings = bindFeeds(graph, feeds);
-      const wanted = fetch ?? [...graph.outputs.keys()].filter((name) => !(name in into));
-      for (const name of [...wanted, ...Object.keys(into)]) {
+      const placed = new Set(place.map(({ output }) => output));
+      const stays = (name: string): boolean => name in into || placed.has(name);
+      const wanted = fetch ?? [...graph.outputs.keys()].filter((name) => !stays(name));
+      for (const name of [...wanted, ...Object.keys(into), ...placed]) {
         const tensor = graph.outputs.get(name);
         if (tensor === undefined) {
           throw new GraphError(
@@ -117,7 +120,8 @@ export const createRemoteEngine = (
           checkValue(`output "${name}"`, tensor.dtype, tensor.shape, target, bindings);
         }
       }
-      const results = await host.run({ sessionId, feeds, fetch: wanted, into });
+      for (const placement of place) checkPlacement(graph, placement, bindings);
+      const results = await host.run({ sessionId, feeds, fetch: wanted, into, place });
       for (const [name, value] of Object.entries(results)) {
         const tensor = graph.outputs.get(name);
         if (tensor !== undefined) {

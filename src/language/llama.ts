@@ -9,6 +9,7 @@ import {
   attention,
   type CacheTensors,
   cachedAttention,
+  cacheRows,
   type Dim,
   gatherRows,
   linear,
@@ -79,7 +80,7 @@ export type LlamaContext = {
       readonly bias?: Tensor;
     }
   | {
-      /** Causal over a cache and this call's tokens, which are appended to it. */
+      /** Causal over a cache and this call's tokens. */
       readonly kind: "cached";
       readonly caches: readonly CacheTensors[]; // one a layer, [B, K, S, E]
       readonly lastIndex: Tensor; // [B] int32
@@ -87,7 +88,7 @@ export type LlamaContext = {
     }
 );
 
-/** One decoder layer. x [B, T, D] → [B, T, D]; `cache` is this layer's after the call. */
+/** One decoder layer. x [B, T, D] → [B, T, D]; `rows` is what the layer's cache grows by. */
 export const llamaLayer = (
   params: LlamaLayerParams,
   x: Tensor,
@@ -95,7 +96,7 @@ export const llamaLayer = (
   layerIndex: number,
   config: LlamaConfig,
   taps?: Taps,
-): { readonly output: Tensor; readonly cache?: CacheTensors } => {
+): { readonly output: Tensor; readonly rows?: CacheTensors } => {
   const { numHeads, numKeyValueHeads, headWidth, normEpsilon } = config;
   const { positions, tables } = context;
   const normed = applyRmsNorm(params.attentionNorm, x, normEpsilon);
@@ -105,12 +106,13 @@ export const llamaLayer = (
   const value = applyLinear(params.attention.value, normed);
   const attributes = { numHeads, numKeyValueHeads, scale: 1 / Math.sqrt(headWidth) };
   let mixed: Tensor;
-  let cache: CacheTensors | undefined;
+  let rows: CacheTensors | undefined;
   if (context.kind === "full") {
     mixed = attention(query, key, value, { ...attributes, causal: true }, context.bias);
   } else {
     const past = context.caches[layerIndex];
-    ({ output: mixed, cache } = cachedAttention(query, key, value, past, context, attributes));
+    mixed = cachedAttention(query, key, value, past, context, attributes).output;
+    rows = { key: cacheRows(key, numKeyValueHeads), value: cacheRows(value, numKeyValueHeads) };
   }
   const attended = applyLinear(params.attention.output, mixed);
   taps?.add("attention", attended);
@@ -120,12 +122,14 @@ export const llamaLayer = (
     gatedMlp(params.mlp, applyRmsNorm(params.mlpNorm, middle, normEpsilon)),
   );
   taps?.add("output", output);
-  return { output, cache };
+  return { output, rows };
 };
 
 /**
  * All layers and the final norm. embeddings [B, T, D] → hidden [B, T, D] and, for a cached context,
- * each layer's cache after the call.
+ * the keys and values of the new tokens of each layer, [B, K, T, E'], which the caller puts into the
+ * caches. The caches themselves are no results: runtimes hand out results as copies, and a copy of
+ * all caches costs more than the token.
  */
 export const llama = (
   params: LlamaParams,
@@ -133,11 +137,11 @@ export const llama = (
   context: LlamaContext,
   config: LlamaConfig,
   taps?: Taps,
-): { readonly hidden: Tensor; readonly caches: readonly CacheTensors[] } => {
-  const caches: CacheTensors[] = [];
+): { readonly hidden: Tensor; readonly newRows: readonly CacheTensors[] } => {
+  const newRows: CacheTensors[] = [];
   let x = embeddings;
   params.layers.forEach((layer, index) => {
-    const { output, cache } = llamaLayer(
+    const { output, rows } = llamaLayer(
       layer,
       x,
       context,
@@ -146,11 +150,11 @@ export const llama = (
       taps?.under(`layers.${index}`),
     );
     x = output;
-    if (cache !== undefined) caches.push(cache);
+    if (rows !== undefined) newRows.push(rows);
   });
   const hidden = applyRmsNorm(params.norm, x, config.normEpsilon);
   taps?.add("norm", hidden);
-  return { hidden, caches };
+  return { hidden, newRows };
 };
 
 /** Token embeddings. ids [B, T] int64 → [B, T, D]. */

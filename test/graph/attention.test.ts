@@ -7,11 +7,13 @@ import {
   alignedHeadWidth,
   attention,
   cachedAttention,
+  cacheRows,
   createGraph,
   inMemoryParameters,
   input,
   lowerGraph,
   residentRows,
+  type Tensor,
 } from "../../src/graph/index.js";
 import type { TensorData } from "../../src/tensor-data.js";
 import { randomTensors, useEngine } from "../support/graph-runner.js";
@@ -189,6 +191,68 @@ describe("cached attention", () => {
     );
     return createGraph("cached", { output, presentKey: cache.key, presentValue: cache.value });
   };
+
+  test("is the same whether its cache is asked for or not, and new rows are what the cache grows by", async () => {
+    await fc.assert(
+      fc.asyncProperty(
+        fc.record({
+          past: fc.integer({ min: 0, max: 6 }),
+          length: fc.integer({ min: 1, max: 5 }),
+          numKeyValueHeads: fc.integer({ min: 1, max: 2 }),
+          width: fc.integer({ min: 1, max: 17 }),
+          seed: fc.nat(),
+        }),
+        async ({ past, length, numKeyValueHeads, width, seed }) => {
+          const engine = runner.engine();
+          const random = randomTensors(seed);
+          const [capacity, held] = [past + length + 2, alignedHeadWidth(width)];
+          const total = numKeyValueHeads * width;
+          const graph = cachedGraph(numKeyValueHeads, numKeyValueHeads, width);
+          const declared = (name: string) => graph.inputs.get(name) as Tensor;
+          const alone = createGraph("alone", {
+            output: graph.outputs.get("output") as Tensor,
+            keyRows: cacheRows(declared("key"), numKeyValueHeads),
+            valueRows: cacheRows(declared("value"), numKeyValueHeads),
+          });
+          const pastOf = (): TensorData => {
+            const whole = random([1, numKeyValueHeads, capacity, held], 1);
+            // Heads are filled up with zeros, in a cache too.
+            return { ...whole, data: whole.data.map((x, at) => (at % held < width ? x : 0)) };
+          };
+          const feeds = {
+            query: random([1, length, total], 2),
+            key: random([1, length, total], 2),
+            value: random([1, length, total], 2),
+            pastKey: pastOf(),
+            pastValue: pastOf(),
+            lastIndex: int32([past + length - 1]),
+            totalLength: int32([past + length]),
+          };
+          const both = [];
+          for (const each of [graph, alone]) {
+            const session = await engine.open(each, inMemoryParameters(new Map()));
+            both.push(await session.run(feeds));
+            await session.close();
+          }
+          const [asked, unasked] = both;
+          expectClose(unasked.output, asked.output);
+          for (const [rows, present] of [
+            [unasked.keyRows, asked.presentKey],
+            [unasked.valueRows, asked.presentValue],
+          ]) {
+            expect(rows.shape).toEqual([1, numKeyValueHeads, length, held]);
+            for (let head = 0; head < numKeyValueHeads; head += 1) {
+              const start = (head * capacity + past) * held;
+              expect(present.data.subarray(start, start + length * held)).toEqual(
+                rows.data.subarray(head * length * held, (head + 1) * length * held),
+              );
+            }
+          }
+        },
+      ),
+      { numRuns: 25 },
+    );
+  });
 
   test("chunks of any sizes, then single steps of a batch of unequal lengths, equal the full forward", async () => {
     await fc.assert(

@@ -329,4 +329,34 @@ describe("memory that stays in the engine", () => {
     expect([...(await engine.read(small)).data]).toEqual([2, 4, 6, 8, 10, 12]);
     await session.close();
   });
+
+  test("takes up blocks of an output, which are then not brought back", async () => {
+    const engine = runner.engine();
+    const [x, y] = [input("x", "float32", ["N"]), input("y", "float32", ["N"])];
+    const session = await engine.open(createGraph("sum", { sum: add(x, y) }), noParameters);
+    const feeds = { x: float32([6], [1, 2, 3, 4, 5, 6]), y: float32([6], [0, 0, 0, 0, 0, 0]) };
+    const to = await engine.allocate("float32", [10]);
+    const layout = { numBlocks: 2, blockElements: 2, fromStride: 3, toStride: 5 };
+    const placement = { output: "sum", fromElement: 1, to, toElement: 2, layout };
+    expect(await session.run(feeds, { place: [placement] })).toEqual({});
+    expect([...(await engine.read(to)).data]).toEqual([0, 0, 2, 3, 0, 0, 0, 5, 6, 0]);
+    // Asked for by name it comes back as well.
+    const both = await session.run(feeds, { fetch: ["sum"], place: [placement] });
+    expect([...both.sum.data]).toEqual([1, 2, 3, 4, 5, 6]);
+
+    for (const change of [
+      { fromElement: 2 }, // one past the output's end
+      { toElement: 4 }, // one past the memory's end
+      { fromElement: -1 },
+      { toElement: -1 },
+      { to: await engine.allocate("int32", [10]) },
+    ]) {
+      const place = [{ ...placement, ...change }];
+      await expect(session.run(feeds, { place })).rejects.toThrow(ShapeError);
+    }
+    await expect(session.run(feeds, { place: [{ ...placement, output: "none" }] })).rejects.toThrow(
+      /has no output "none"/,
+    );
+    await session.close();
+  });
 });

@@ -193,6 +193,14 @@ export const lowerGraph = (
 
   const used = new Set<Tensor>(graph.outputs.values());
   for (const { inputs } of graph.operations) for (const tensor of inputs) used.add(tensor);
+  const unread: [string, Tensor][] = [];
+  for (const { operator, outputs } of graph.operations) {
+    if (operator.needsAllOutputs !== true) continue;
+    for (const tensor of outputs.filter((output) => !used.has(output))) {
+      used.add(tensor);
+      unread.push([nameOf(tensor), tensor]);
+    }
+  }
 
   const lowering: Lowering = {
     emit,
@@ -225,7 +233,7 @@ export const lowerGraph = (
     nodes,
     initializers,
     inputs: [...graph.inputs].map(describe),
-    outputs: [...graph.outputs].map(describe),
+    outputs: [...graph.outputs, ...unread].map(describe),
   });
 };
 

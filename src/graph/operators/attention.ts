@@ -216,6 +216,8 @@ type CachedAttentionAttributes = Omit<AttentionAttributes, "causal">;
 
 const cachedAttentionOperator: Operator<CachedAttentionAttributes> = {
   name: "cached-attention",
+  // Without present keys and values to write, GroupQueryAttention does not look at the past ones.
+  needsAllOutputs: true,
   shape: (inputs, attributes) => {
     checkHeads("cachedAttention", inputs, { ...attributes, causal: true });
     const [query, , , pastKey, pastValue] = inputs;

@@ -1,4 +1,5 @@
 export * from "./attention.js";
+export * from "./cache-rows.js";
 export * from "./elementwise.js";
 export * from "./layout.js";
 export * from "./matmul.js";
