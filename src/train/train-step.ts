@@ -123,7 +123,10 @@ export type TrainState = ReadonlyMap<string, TensorData<"float32">>;
 
 /** The step for batches of one shape: a graph made ready, sharing the trainer's state. */
 export type TrainStep = {
-  /** Computes on a batch. Returns the loss before it, the gradient norm and the outputs asked for. */
+  /**
+   * Computes on a batch. Returns the loss before it, the gradient norm and the outputs asked for.
+   * When loss or norm is not finite, nothing changes.
+   */
   run(
     feeds: Readonly<Record<string, Feed>>,
     learningRates: Readonly<Record<string, number>>,
@@ -210,8 +213,12 @@ export class Trainer {
             ),
           },
         );
-        this.sides = [to, from];
-        this.stepCount += 1;
+        // A step that is not finite is not taken: the parameters before it stay readable.
+        const { loss: before, gradientNorm } = results;
+        if (Number.isFinite(before.data[0]) && Number.isFinite(gradientNorm.data[0])) {
+          this.sides = [to, from];
+          this.stepCount += 1;
+        }
         return results;
       },
       close: () => session.close(),

@@ -45,6 +45,7 @@ export const createVisionLanguageTrainable = async (
     const pass = forward(shape);
     return { pass, loss: nextTokenLoss(pass.scores, pass.labels).mean };
   };
+  const opened: Promise<{ close(): Promise<void> }>[] = [];
   const remember = <Value>(make: (shape: BatchShape) => Promise<Value>) => {
     const made = new Map<string, Promise<Value>>();
     return (shape: BatchShape): Promise<Value> => {
@@ -58,11 +59,15 @@ export const createVisionLanguageTrainable = async (
     const { pass, loss } = openFor(shape);
     // A batch of text leaves the parameters of vision as they are.
     const keptShapes = shape.hasImages ? undefined : shapes;
-    return { pass, step: await trainer.openStep(loss, { keptShapes }) };
+    const step = trainer.openStep(loss, { keptShapes });
+    opened.push(step);
+    return { pass, step: await step };
   });
   const evaluationFor = remember(async (shape) => {
     const { pass, loss } = openFor(shape);
-    return { pass, session: await trainer.openForward(createGraph("evaluate", { loss })) };
+    const session = trainer.openForward(createGraph("evaluate", { loss }));
+    opened.push(session);
+    return { pass, session: await session };
   });
 
   return {
@@ -88,6 +93,9 @@ export const createVisionLanguageTrainable = async (
       return { loss: Number(loss.data[0]), tokens: countSupervised(batch) };
     },
     state: () => trainer.state(),
-    close: () => trainer.close(),
+    close: async () => {
+      for (const session of opened) await (await session).close();
+      await trainer.close();
+    },
   };
 };
