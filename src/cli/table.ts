@@ -1,12 +1,10 @@
+import { stripVTControlCharacters } from "node:util";
 import type { Colors } from "./terminal.js";
 
 /** Colour codes take no room. */
-// biome-ignore lint/suspicious/noControlCharactersInRegex: colour codes start with one
-const colorCode = /\x1b\[[0-9;]*m/g;
+const widthOf = (text: string): number => stripVTControlCharacters(text).length;
 
-const widthOf = (text: string): number => text.replace(colorCode, "").length;
-
-const isNumeric = (text: string): boolean => /^[\d-]/.test(text.replace(colorCode, ""));
+const isNumeric = (text: string): boolean => /^[\d-]/.test(stripVTControlCharacters(text));
 
 /** Rows under a header, columns as wide as needed; columns of numbers are set right. */
 export const formatTable = (

@@ -26,31 +26,9 @@ import { planSplice, type SplicePlan, spliceEmbeddings } from "../systems/splice
 import { float32, int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { decodeGreedily } from "./greedy.js";
+import { tapNameOf } from "./llava-mini-taps.js";
 import { numbersOf, type Produced, rowsOf, type VerifyContext } from "./recorded.js";
-
-/** Our name of an intermediate, by its recorded name (of one frame). */
-const tapNames: readonly (readonly [RegExp, string])[] = [
-  [/^vision\.hidden_states\.(\d+)$/, "vision.hidden.$1"],
-  [/^vision\.features$/, "vision.features"],
-  [/^compressor\.ln_q$/, "compressor.normedQuery"],
-  [/^compressor\.ln_kv$/, "compressor.normedPatches"],
-  [/^compressor\.pos_embed_resized$/, "compressor.keyPositions"],
-  [/^compressor\.attn_weights$/, "compressor.attention"],
-  [/^compressor\.output$/, "compressor.output"],
-  [/^compressor\.input_hd_raster$/, "compressor.raster"],
-  [/^projector\.hd_raster$/, "projector.raster"],
-  [/^projector\.(compressed|global)$/, "projector.$1"],
-  [/^text_embeds$/, "text"],
-  [/^prefusion\.input$/, "prefusion.input"],
-  [/^prefusion\.layer\.(\d+)$/, "prefusion.layers.$1"],
-  [/^fused\.compressed$/, "prefusion.compressed"],
-  [/^fused\.text$/, "prefusion.text"],
-];
-
-const tapNameOf = (recordedName: string): string | undefined => {
-  const rule = tapNames.find(([pattern]) => pattern.test(recordedName));
-  return rule && recordedName.replace(rule[0], rule[1]);
-};
+import { joinFrames, meanOf, rowOf, splitFrames, stack } from "./recorded-frames.js";
 
 /** Runs recorded LLaVA-Mini folders: images at either resolution, videos, mixed batches, text. */
 export const produceLlavaMini = async (context: VerifyContext): Promise<Produced> => {
@@ -389,58 +367,3 @@ class MiniVerification {
     this.tensors.set(`${prefix}llm.position_ids`, int64([1, length], places));
   }
 }
-
-/** Part `index` of the first side, the side dropped. */
-const rowOf = (tensor: TensorData, index: number): TensorData => {
-  const [, ...shape] = tensor.shape;
-  const length = shape.reduce((count, side) => count * side, 1);
-  return {
-    ...tensor,
-    shape,
-    data: tensor.data.slice(index * length, (index + 1) * length),
-  } as TensorData;
-};
-
-/** A batch of clips [B, frames, ...] as one batch of images a frame. */
-const splitFrames = (video: TensorData): TensorData[] => {
-  const [batch, numFrames] = video.shape;
-  return Array.from({ length: numFrames }, (_, frame) =>
-    stack(
-      Array.from({ length: batch }, (_, sample) => {
-        const image = rowOf(rowOf(video, sample), frame);
-        return { ...image, shape: [1, ...image.shape] } as TensorData;
-      }),
-    ),
-  );
-};
-
-/** Tensors joined along their first side. */
-const stack = (tensors: readonly TensorData[]): TensorData => {
-  const [first] = tensors;
-  const rows = tensors.reduce((sum, tensor) => sum + tensor.shape[0], 0);
-  return float32(
-    [rows, ...first.shape.slice(1)],
-    tensors.flatMap((tensor) => numbersOf(tensor)),
-  );
-};
-
-/** Mean over frames, summed in float32. */
-const meanOf = (frames: readonly TensorData[]): TensorData => {
-  const sum = new Float32Array(frames[0].data.length);
-  for (const frame of frames) {
-    for (let index = 0; index < sum.length; index += 1) sum[index] += Number(frame.data[index]);
-  }
-  return float32(
-    frames[0].shape,
-    sum.map((value) => value / frames.length),
-  );
-};
-
-/** Frames [B, M, D] as [B, frames * M, D], in time order within each sample. */
-const joinFrames = (frames: readonly TensorData[]): TensorData => {
-  const [batch, tokens, width] = frames[0].shape;
-  const data = Array.from({ length: batch }, (_, sample) =>
-    frames.flatMap((frame) => numbersOf(rowOf(frame, sample))),
-  );
-  return float32([batch, frames.length * tokens, width], data.flat());
-};
