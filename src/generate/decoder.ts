@@ -26,7 +26,7 @@ import type { LlamaConfig } from "../language/llama-config.js";
 import type { OpenGraph } from "../systems/encoder.js";
 import { float32, int64, type TensorData } from "../tensor-data.js";
 
-/** Keys and values of every layer for `batch` sequences, kept in the engine and written in place. */
+/** Keys and values of every layer for `batch` sequences, kept in the engine. */
 export type KeyValueCache = {
   readonly batch: number;
   readonly capacity: number;
