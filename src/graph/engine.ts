@@ -11,7 +11,7 @@ export const providers: readonly Provider[] = ["cpu", "webgpu", "cuda", "wasm"];
 
 /**
  * Memory that stays in the engine between runs (key-value caches), or a part of it. It can be fed,
- * and an output can be written into it; feeding and fetching the same memory updates it in place.
+ * and outputs, or parts of them, can be written into it.
  */
 export type Resident = {
   readonly residentId: number;

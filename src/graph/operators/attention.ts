@@ -271,8 +271,8 @@ const cachedAttentionOperator: Operator<CachedAttentionAttributes> = {
 };
 
 /**
- * Causal attention over what a cache holds plus the new tokens, which are appended to it. When the
- * same memory is fed as the old and fetched as the new cache, it is updated in place.
+ * Causal attention over what a cache holds plus the new tokens. The returned cache has the new
+ * tokens appended; whoever keeps the memory fetches `cacheRows` instead, which are far fewer bytes.
  *
  * query [B, T, H·E], key and value [B, T, K·E], caches [B, K, S, E'] with E' = `alignedHeadWidth(E)`;
  * lastIndex [B] int32: place of the last valid token of each sample after this call;
