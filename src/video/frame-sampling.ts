@@ -1,4 +1,5 @@
 import { LimitError, OptionsError, VideoDecodeError } from "../errors.js";
+import { roundHalfEven } from "../image/round-half-even.js";
 
 /** Which frames of a video the model sees. */
 export type FrameSamplingOptions = {
@@ -36,14 +37,6 @@ export type FramePlan = {
 };
 
 export const defaultMaxFrames = 1000;
-
-/** numpy's `round`: halves go to the even neighbour. */
-const roundHalfEven = (value: number): number => {
-  const below = Math.floor(value);
-  const rest = value - below;
-  if (rest !== 0.5) return rest < 0.5 ? below : below + 1;
-  return below % 2 === 0 ? below : below + 1;
-};
 
 /**
  * `count` frames spread over `frameCount`: the middle of `count` equal segments, with the rounding of
