@@ -13,11 +13,15 @@ export const imagePlaceholderId = -200;
  */
 export type BosRule = "single" | "double" | "none";
 
-/** The texts around the placeholders; one more than there are placeholders. */
-const textsOf = (prompt: string | Prompt): string[] =>
+/** The part of a prompt that ids follow from. */
+export type PromptPieces = Pick<Prompt, "pieces">;
+
+const piecesOf = (prompt: string | PromptPieces): PromptPieces["pieces"] =>
   typeof prompt === "string"
-    ? prompt.split("<image>")
-    : prompt.pieces.flatMap((piece) => (piece.type === "text" ? [piece.text] : []));
+    ? prompt
+        .split(/(<image>)/)
+        .map((text) => (text === "<image>" ? { type: "image" } : { type: "text", text }))
+    : prompt.pieces;
 
 /**
  * Token ids of a prompt, with -200 for each image or video. The texts between placeholders are tokenised one by one, so
@@ -28,7 +32,7 @@ const textsOf = (prompt: string | Prompt): string[] =>
  */
 export const tokenizeWithImages = (
   tokenizer: Tokenizer,
-  prompt: string | Prompt,
+  prompt: string | PromptPieces,
   { bos = "single" }: { bos?: BosRule } = {},
 ): number[] => {
   const { bosId } = tokenizer;
@@ -38,9 +42,9 @@ export const tokenizeWithImages = (
       'tokenizeWithImages: for bos "double", the tokenizer must have a BOS token, got none. Use "single" or "none".',
     );
   const ids: number[] = [];
-  for (const [at, text] of textsOf(prompt).entries()) {
-    if (at > 0) ids.push(imagePlaceholderId);
-    for (const id of tokenizer.encode(text, { addSpecialTokens: false })) ids.push(id);
+  for (const piece of piecesOf(prompt)) {
+    if (piece.type !== "text") ids.push(imagePlaceholderId);
+    else for (const id of tokenizer.encode(piece.text, { addSpecialTokens: false })) ids.push(id);
   }
   if (bosId === undefined) return ids;
   const written = ids[0] === bosId;

@@ -9,7 +9,12 @@
 import { LabelError, PromptError } from "../errors.js";
 import type { ChatMessage, ImagePlacement } from "../text/chat-message.js";
 import { type Prompt, renderChat } from "../text/chat-template.js";
-import { type BosRule, imagePlaceholderId, tokenizeWithImages } from "../text/image-placeholder.js";
+import {
+  type BosRule,
+  imagePlaceholderId,
+  type PromptPieces,
+  tokenizeWithImages,
+} from "../text/image-placeholder.js";
 import type { ChatTemplate } from "../text/llava-templates.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { ignoredLabel } from "./next-token-loss.js";
@@ -53,32 +58,77 @@ const isBeginning = (part: Prompt, whole: Prompt): boolean =>
 const lengthOf = (prompt: Prompt): number =>
   prompt.pieces.reduce((sum, piece) => sum + (piece.type === "text" ? piece.text.length : 1), 0);
 
+/** The pieces of a prompt between the places `cuts`, ascending, as `lengthOf` counts them. */
+const cutPrompt = ({ pieces }: Prompt, cuts: readonly number[]): PromptPieces[] => {
+  const parts: PromptPieces["pieces"][number][][] = [[]];
+  let place = 0;
+  for (const piece of pieces) {
+    const length = piece.type === "text" ? piece.text.length : 1;
+    let from = 0;
+    while (parts.length <= cuts.length && cuts[parts.length - 1] < place + length) {
+      const to = cuts[parts.length - 1] - place;
+      if (piece.type === "text" && to > from)
+        parts[parts.length - 1].push({ ...piece, text: piece.text.slice(from, to) });
+      parts.push([]);
+      from = to;
+    }
+    if (piece.type !== "text") parts[parts.length - 1].push(piece);
+    else if (from < length)
+      parts[parts.length - 1].push({ ...piece, text: piece.text.slice(from) });
+    place += length;
+  }
+  while (parts.length <= cuts.length) parts.push([]);
+  return parts.map((part) => ({ pieces: part }));
+};
+
+/**
+ * How many ids lie before each cut, where the parts between cuts have the ids that they have in the whole; undefined
+ * where tokens reach over a cut.
+ */
+const countIdsBefore = (
+  parts: readonly PromptPieces[],
+  ids: readonly number[],
+  tokenize: (prompt: PromptPieces, isFirst: boolean) => number[],
+): number[] | undefined => {
+  const counts: number[] = [];
+  let count = 0;
+  for (const [at, part] of parts.entries()) {
+    const partIds = part.pieces.length === 0 && at > 0 ? [] : tokenize(part, at === 0);
+    if (!partIds.every((id, place) => ids[count + place] === id)) return undefined;
+    count += partIds.length;
+    counts.push(count);
+  }
+  return count === ids.length ? counts.slice(0, -1) : undefined;
+};
+
 /** From and to which id each answer reaches. */
 const findAnswers = (
   messages: readonly ChatMessage[],
   whole: Prompt,
   ids: readonly number[],
   render: (count: number, addGenerationPrompt: boolean) => Prompt,
-  tokenize: (prompt: Prompt) => number[],
+  tokenize: (prompt: PromptPieces, isFirst: boolean) => number[],
 ): [number, number][] => {
-  const wholeLength = lengthOf(whole);
-  const countIds = (part: Prompt, turn: number, what: string): number => {
-    const refuse = (which: string) =>
-      new LabelError(
-        "tokens-do-not-align",
-        `labelSample: what comes before the ${what} of answer ${turn} must be how the whole ${which} begins, got something else. Use a template that separates its turns.`,
-      );
-    if (!isBeginning(part, whole)) throw refuse("text");
-    if (lengthOf(part) === wholeLength) return ids.length;
-    const partIds = tokenize(part);
-    if (!partIds.every((id, at) => ids[at] === id)) throw refuse("list of tokens");
-    return partIds.length;
-  };
-  return messages.flatMap(({ role }, turn): [number, number][] => {
-    if (role !== "assistant") return [];
-    const from = countIds(render(turn, true), turn, "start");
-    return [[from, countIds(render(turn + 1, false), turn, "end")]];
-  });
+  const refuse = (edge: number, which: string) =>
+    new LabelError(
+      "tokens-do-not-align",
+      `labelSample: what comes before the ${edge % 2 === 0 ? "start" : "end"} of answer ${turns[edge >> 1]} must be how the whole ${which} begins, got something else. Use a template that separates its turns.`,
+    );
+  const turns = messages.flatMap(({ role }, turn) => (role === "assistant" ? [turn] : []));
+  // Two edges of each answer.
+  const before = turns.flatMap((turn) => [render(turn, true), render(turn + 1, false)]);
+  for (const [edge, part] of before.entries())
+    if (!isBeginning(part, whole)) throw refuse(edge, "text");
+  const counts =
+    countIdsBefore(cutPrompt(whole, before.map(lengthOf)), ids, tokenize) ??
+    // Tokens of this vocabulary reach over the edges: each beginning is tokenised whole.
+    before.map((part, edge) => {
+      if (lengthOf(part) === lengthOf(whole)) return ids.length;
+      const partIds = tokenize(part, true);
+      if (!partIds.every((id, at) => ids[at] === id)) throw refuse(edge, "list of tokens");
+      return partIds.length;
+    });
+  return turns.map((_, at) => [counts[2 * at], counts[2 * at + 1]]);
 };
 
 /** How many ids fit into `maxLength` tokens, media counted in full. */
@@ -120,9 +170,10 @@ export const labelSample = (
       throw new LabelError("template-refuses", cause.message, { cause });
     }
   };
-  const tokenize = (prompt: Prompt): number[] => tokenizeWithImages(tokenizer, prompt, { bos });
+  const tokenize = (prompt: PromptPieces, isFirst: boolean): number[] =>
+    tokenizeWithImages(tokenizer, prompt, { bos: isFirst ? bos : "none" });
   const whole = render(messages.length, false);
-  const all = tokenize(whole);
+  const all = tokenize(whole, true);
   const answers = findAnswers(messages, whole, all, render, tokenize);
 
   const numFitting = countFitting(all, options);
