@@ -1,7 +1,8 @@
 /** One token at a time through a float32 decoder of 645 M parameters: as fast as memory is read? */
 import { estimateGraphCost } from "../src/cost/graph-cost.js";
-import { createDecoder, decoderGraph } from "../src/generate/decoder.js";
+import { createDecoder } from "../src/generate/decoder.js";
 import { createNodeEngine } from "../src/graph/engine.node.js";
+import { decoderGraph } from "../src/language/decoder-graph.js";
 import { llamaParams } from "../src/language/llama.js";
 import { parseLlamaConfig } from "../src/language/llama-config.js";
 import { listParameters, ParameterScope } from "../src/nn/parameter-scope.js";

@@ -1,27 +1,14 @@
 import { ContextOverflowError, NonFiniteError, OptionsError } from "../errors.js";
 import {
   alignedHeadWidth,
-  createGraph,
-  dim,
   type Engine,
-  input,
   type Placement,
   type Resident,
-  reshape,
   residentRows,
   type Session,
-  slice,
-  subtractDims,
-  type Tensor,
 } from "../graph/index.js";
-import {
-  embedTokens,
-  type LlamaParams,
-  languageHead,
-  llama,
-  llamaCacheShape,
-  llamaRopeTables,
-} from "../language/llama.js";
+import { cacheNames, decoderGraph, embeddingGraph } from "../language/decoder-graph.js";
+import { type LlamaParams, llamaCacheShape } from "../language/llama.js";
 import type { LlamaConfig } from "../language/llama-config.js";
 import type { OpenGraph } from "../systems/encoder.js";
 import { float32, int64, type TensorData } from "../tensor-data.js";
@@ -85,46 +72,6 @@ const checkFinite = (scores: Float32Array): void => {
   }
 };
 
-/** Names of the graph's cache inputs and outputs of one layer. */
-const cacheNames = (layer: number) => ({
-  key: { past: `past.${layer}.key`, rows: `rows.${layer}.key` },
-  value: { past: `past.${layer}.value`, rows: `rows.${layer}.value` },
-});
-
-/** The decoder with its cache as a graph: embeddings in, scores of each sequence's last token out. */
-export const decoderGraph = (params: LlamaParams, config: LlamaConfig, contextLength: number) => {
-  const embeddings = input("embeddings", "float32", ["B", "T", config.width]);
-  const caches = params.layers.map((_, layer) => {
-    const names = cacheNames(layer);
-    const shape = llamaCacheShape(config, dim("B"), dim("S"));
-    return {
-      key: input(names.key.past, "float32", shape),
-      value: input(names.value.past, "float32", shape),
-    };
-  });
-  const { hidden, newRows } = llama(
-    params,
-    embeddings,
-    {
-      kind: "cached",
-      positions: input("positions", "int64", ["B", "T"]),
-      tables: llamaRopeTables(config, contextLength),
-      caches,
-      lastIndex: input("lastIndex", "int32", ["B"]),
-      totalLength: input("totalLength", "int32", [1]),
-    },
-    config,
-  );
-  const [batch, length, width] = hidden.shape;
-  const last = reshape(slice(hidden, 1, subtractDims(length, 1), length), [batch, width]);
-  const outputs: Record<string, Tensor> = { scores: languageHead(params, last) };
-  newRows.forEach(({ key, value }, layer) => {
-    outputs[cacheNames(layer).key.rows] = key;
-    outputs[cacheNames(layer).value.rows] = value;
-  });
-  return createGraph("decoder", outputs);
-};
-
 /** Opens a decoder: one session for prefill and decoding, one that looks up token embeddings. */
 export const createDecoder = async (
   engine: Engine,
@@ -136,10 +83,7 @@ export const createDecoder = async (
   if (!Number.isInteger(prefillChunk) || prefillChunk < 1) {
     throw new OptionsError(`createDecoder: prefillChunk must be 1 or more, got ${prefillChunk}`);
   }
-  const ids = input("ids", "int64", ["B", "T"]);
-  const embedSession = await open(
-    createGraph("embed-tokens", { embeddings: embedTokens(params, ids) }),
-  );
+  const embedSession = await open(embeddingGraph(params));
   const session: Session = await open(decoderGraph(params, config, contextLength));
   const chunk = Math.min(prefillChunk, await engine.maxFusedQueries());
 

@@ -1,7 +1,5 @@
 import { PromptError } from "../errors.js";
-import { createGraph, input, reshape, type Tensor } from "../graph/index.js";
 import type { ImagePlan } from "../image/view-plan.js";
-import { embedTokens } from "../language/llama.js";
 import { int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { clipGridSide } from "../vision/clip.js";
@@ -14,10 +12,11 @@ import {
   type PixelViews,
 } from "./encoder.js";
 import { FeatureCache } from "./feature-cache.js";
-import { type LlavaParams, llavaVisualTokens, newlineRow } from "./llava.js";
+import type { LlavaParams } from "./llava.js";
 import { type LlavaConfig, tokensPerView } from "./llava-config.js";
+import { llavaSpliceGraph, llavaVisionGraph } from "./llava-graphs.js";
 import { newlineIndex, planSpatialUnpad } from "./llava-next.js";
-import { planSplice, spliceEmbeddings } from "./splice.js";
+import { planSplice } from "./splice.js";
 
 /** Views' tokens in the order in which they enter the language model; `newlineIndex` is the newline. */
 export const planImageTokens = (plan: ImagePlan, config: LlavaConfig): number[] =>
@@ -43,24 +42,12 @@ export const createLlavaEncoder = (
   { open, featureCacheBytes }: EncoderContext,
 ): Encoder => {
   const width = config.language.width;
-  const side = config.vision.imageSizePx;
   const cache = new FeatureCache(featureCacheBytes);
   // The newline is the last visual row; models without one have a zero row there, never used.
   const hasNewline = params.imageNewline !== undefined;
 
-  const vision = openLazily(open, () => {
-    const pixels = input("pixels", "float32", ["V", 3, side, side]);
-    return createGraph("llava.vision", { tokens: llavaVisualTokens(params, pixels, config) });
-  });
-  const splice = openLazily(open, () => {
-    const ids = input("ids", "int64", ["L"]);
-    const visual = input("visual", "float32", ["M", width]);
-    const index = input("index", "int64", [1, "T"]);
-    const text = reshape(embedTokens(params.language, ids), ["L", width]);
-    const rows: Tensor[] = hasNewline ? [newlineRow(params.imageNewline as Tensor)] : [];
-    const embeddings = spliceEmbeddings(text, visual, index, rows);
-    return createGraph("llava.splice", { embeddings });
-  });
+  const vision = openLazily(open, () => llavaVisionGraph(params, config));
+  const splice = openLazily(open, () => llavaSpliceGraph(params, config));
 
   const encodePrompt = async (
     ids: readonly number[],

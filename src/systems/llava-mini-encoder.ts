@@ -1,6 +1,5 @@
 import { PromptError } from "../errors.js";
-import { addDims, createGraph, dim, input } from "../graph/index.js";
-import { embedTokens, llamaRopeTables } from "../language/llama.js";
+import { embeddingGraph } from "../language/decoder-graph.js";
 import { float32, int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 import {
@@ -12,15 +11,14 @@ import {
   type PixelViews,
 } from "./encoder.js";
 import { FeatureCache, type Features } from "./feature-cache.js";
+import { type LlavaMiniParams, llavaMiniVisualShapes, planFusion } from "./llava-mini.js";
+import { compressorConfig, type LlavaMiniConfig } from "./llava-mini-config.js";
 import {
-  type LlavaMiniParams,
-  llavaMiniFuse,
-  llavaMiniVisual,
-  llavaMiniVisualShapes,
-  planFusion,
-} from "./llava-mini.js";
-import { compressorConfig, fusedPatches, type LlavaMiniConfig } from "./llava-mini-config.js";
-import { planSplice, spliceEmbeddings } from "./splice.js";
+  llavaMiniFusionGraph,
+  llavaMiniSpliceGraph,
+  llavaMiniVisionGraph,
+} from "./llava-mini-graphs.js";
+import { planSplice } from "./splice.js";
 
 /** The method fuses a prompt with one image or video; the reference breaks on a second one. */
 const checkMedia = (media: readonly MediaInput[]): void => {
@@ -47,38 +45,10 @@ export const createLlavaMiniEncoder = (
   const shapes = llavaMiniVisualShapes(config, 1);
   const cache = new FeatureCache(featureCacheBytes);
 
-  const vision = openLazily(open, () => {
-    const pixels = input("pixels", "float32", shapes.pixels);
-    return createGraph("llava-mini.vision", { ...llavaMiniVisual(params, pixels, config) });
-  });
-  const fuse = openLazily(open, () => {
-    const fusedVisual =
-      fusedPatches(config) + (config.variant.compressedTokens === "fused" ? numCompressed : 0);
-    const length = addDims(fusedVisual, dim("L"));
-    const ids = input("ids", "int64", [1, "L"]);
-    const keyMask = input("keyMask", "bool", [1, length]);
-    const positions = input("positions", "int64", [1, length]);
-    const visual = {
-      patches: input("patches", "float32", shapes.patches),
-      compressed: input("compressed", "float32", shapes.compressed),
-    };
-    const tables = llamaRopeTables(config.language, fusedVisual + maxPromptTokens);
-    const fused = llavaMiniFuse(params, { visual, ids, keyMask, positions, tables }, config);
-    return createGraph("llava-mini.fuse", {
-      fusedCompressed: fused.compressed,
-      fusedText: fused.text,
-    });
-  });
-  const embed = openLazily(open, () => {
-    const ids = input("ids", "int64", [1, "L"]);
-    return createGraph("llava-mini.embed", { text: embedTokens(params.language, ids) });
-  });
-  const splice = openLazily(open, () => {
-    const text = input("text", "float32", ["L", width]);
-    const visual = input("visual", "float32", ["M", width]);
-    const index = input("index", "int64", [1, "T"]);
-    return createGraph("llava-mini.splice", { embeddings: spliceEmbeddings(text, visual, index) });
-  });
+  const vision = openLazily(open, () => llavaMiniVisionGraph(params, config));
+  const fuse = openLazily(open, () => llavaMiniFusionGraph(params, config, maxPromptTokens));
+  const embed = openLazily(open, () => embeddingGraph(params.language));
+  const splice = openLazily(open, () => llavaMiniSpliceGraph(config));
 
   const blankImage = (): MediaInput => {
     const [, ...shape] = shapes.pixels;
@@ -105,7 +75,7 @@ export const createLlavaMiniEncoder = (
       // As in the reference: without an image, pre-fusion is skipped.
       const startedMs = performance.now();
       planSplice([{ ids, visualRows: [] }], ids.length, 0);
-      const { text } = await (await embed()).run({ ids: knownIds });
+      const { embeddings: text } = await (await embed()).run({ ids: knownIds });
       timings.fusionMs = performance.now() - startedMs;
       const embeddings = text as TensorData<"float32">;
       return { embeddings, visualTokens: [], cachedViews: 0, timings };

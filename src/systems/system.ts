@@ -8,6 +8,9 @@ import { createLlavaEncoder } from "./llava-encoder.js";
 import { llavaMiniNames, llavaMiniParams } from "./llava-mini.js";
 import { type LlavaMiniVariant, parseLlavaMiniConfig } from "./llava-mini-config.js";
 import { createLlavaMiniEncoder } from "./llava-mini-encoder.js";
+import { createLlavaMiniRunPlanner } from "./llava-mini-runs.js";
+import { createLlavaRunPlanner } from "./llava-runs.js";
+import type { Billing, RunPlanner } from "./run-plan.js";
 
 /** A system as its config describes it: parameters, their published names, and how it encodes. */
 export type System = {
@@ -20,6 +23,8 @@ export type System = {
   /** Whether the encoder treats earlier answers of a conversation in their own way. */
   readonly readsAnswers: boolean;
   createEncoder(context: EncoderContext): Encoder;
+  /** Says which graphs the encoder runs for a request, for estimating it; nothing is computed. */
+  createRunPlanner(billing: Billing): RunPlanner;
 };
 
 export type SystemOptions = {
@@ -52,6 +57,7 @@ export const parseSystem = (
       maxMedia: 1,
       readsAnswers: mini.variant.earlierAnswers === "raw",
       createEncoder: (context) => createLlavaMiniEncoder(params, mini, context),
+      createRunPlanner: (billing) => createLlavaMiniRunPlanner(params, mini, billing),
     };
   }
   const params = llavaParams(scope, llava);
@@ -65,5 +71,6 @@ export const parseSystem = (
     maxMedia: Number.POSITIVE_INFINITY,
     readsAnswers: false,
     createEncoder: (context) => createLlavaEncoder(params, llava, context),
+    createRunPlanner: (billing) => createLlavaRunPlanner(params, llava, billing),
   };
 };

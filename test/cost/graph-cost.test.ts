@@ -8,8 +8,8 @@ import {
   sidesInCost,
 } from "../../src/cost/graph-cost.js";
 import { GraphError } from "../../src/errors.js";
-import { decoderGraph } from "../../src/generate/decoder.js";
 import { add, createGraph, input, linear, matmul, ones, relu } from "../../src/graph/index.js";
+import { decoderGraph } from "../../src/language/decoder-graph.js";
 import { llamaParams } from "../../src/language/llama.js";
 import { parseLlamaConfig } from "../../src/language/llama-config.js";
 import { ParameterScope } from "../../src/nn/parameter-scope.js";
