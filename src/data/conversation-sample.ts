@@ -1,10 +1,13 @@
 /** What every dataset reader gives: a conversation with references to its media, and where it came from. */
+import type { RgbImage } from "../image/image.js";
 import type { ChatMessage } from "../text/chat-message.js";
 
 /** An image or video that is read when it is needed. */
 export type MediaReference =
   | { readonly type: "image" | "video"; readonly path: string }
-  | { readonly type: "image"; readonly bytes: Uint8Array };
+  | { readonly type: "image"; readonly bytes: Uint8Array }
+  /** Drawn anew, and the same, at every call. */
+  | { readonly type: "image"; readonly render: () => Promise<RgbImage> };
 
 /** Where a record lies: `line` counts from 1 (text files), `row` from 0 (tables). */
 export type RecordPlace = {

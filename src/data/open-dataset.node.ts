@@ -6,6 +6,7 @@ import { mixReaders, type SamplingStrategy } from "./data-mix.js";
 import { type DatasetOptions, openJsonDataset, type RecordFormat } from "./json-dataset.node.js";
 import { openParquetDataset } from "./parquet-dataset.node.js";
 import { concatSamples, type SampleReader } from "./sample-reader.js";
+import { openScenes, type SceneReaderOptions } from "./scenes/scene-reader.node.js";
 
 /** The files of a dataset: itself, or the Parquet files of a folder in the order of their names. */
 const listFiles = async (path: string): Promise<string[]> => {
@@ -52,12 +53,19 @@ export const openDataset = async (
   return readers.length === 1 ? only : concatSamples(readers);
 };
 
-/** One dataset of a mix. */
-export type DatasetEntry = DatasetOptions & {
-  readonly path: string;
-  readonly format: RecordFormat;
+/** One dataset of a mix: files, or scenes that are drawn. */
+export type DatasetEntry = {
   /** Default `all`. */
   readonly sampling?: SamplingStrategy;
+} & (
+  | (DatasetOptions & { readonly path: string; readonly format: RecordFormat })
+  | { readonly scenes: SceneReaderOptions }
+);
+
+const openEntry = async (entry: DatasetEntry): Promise<SampleReader> => {
+  if ("scenes" in entry) return openScenes(entry.scenes);
+  const { path, format, ...options } = entry;
+  return openDataset(path, format, options);
 };
 
 /**
@@ -71,11 +79,8 @@ export const openDataMix = async (
 ): Promise<SampleReader> => {
   const parts: { reader: SampleReader; sampling?: SamplingStrategy }[] = [];
   try {
-    for (const { path, format, sampling, ...options } of entries)
-      parts.push({
-        reader: await openDataset(path, format, options),
-        ...(sampling && { sampling }),
-      });
+    for (const { sampling, ...entry } of entries)
+      parts.push({ reader: await openEntry(entry), ...(sampling && { sampling }) });
     return mixReaders(parts, seed);
   } catch (error) {
     await Promise.all(parts.map(({ reader }) => reader.close()));

@@ -4,13 +4,12 @@ import { listParameters } from "../nn/parameter-scope.js";
 import { parseSystem } from "../systems/system.js";
 import { elementCount, float32, type TensorData } from "../tensor-data.js";
 import { type WrittenModel, writeModel } from "./model-writer.node.js";
-import { type PresetName, presets } from "./presets.js";
+import { type PresetName, presets, type TokenizerName } from "./presets.js";
 
-/** The small tokenizer that the presets' vocabulary belongs to. */
-const tokenizerFolder = new URL("../../models/tokenizer/", import.meta.url);
-const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"].map(
-  (name) => new URL(name, tokenizerFolder),
-);
+const tokenizerFiles = (tokenizer: TokenizerName): URL[] =>
+  ["tokenizer.json", "tokenizer_config.json", "special_tokens_map.json"].map(
+    (name) => new URL(`../../models/${tokenizer}/${name}`, import.meta.url),
+  );
 
 const cardOf = (preset: PresetName, seed: number): string => `# ${preset}, untrained
 
@@ -47,11 +46,11 @@ export const writeNewModel = (
   preset: PresetName,
   seed: number,
 ): Promise<WrittenModel> => {
-  const settings = presets[preset];
+  const { tokenizer, ...settings } = presets[preset];
   return writeModel(folder, {
     ...settings,
     card: cardOf(preset, seed),
-    tokenizerFiles,
+    tokenizerFiles: tokenizerFiles(tokenizer),
     parameterValue: initParameters(settings.config, settings.visionConfig, seed),
   });
 };

@@ -7,7 +7,12 @@ export type ModelSettings = {
   readonly preprocessorConfig: object;
 };
 
-export type PresetName = "tiny-llava" | "tiny-llava-mini";
+/** A folder of `models/` whose tokenizer a preset's vocabulary belongs to. */
+export type TokenizerName = "tokenizer" | "scenes-tokenizer";
+
+export type Preset = ModelSettings & { readonly tokenizer: TokenizerName };
+
+export type PresetName = "tiny-llava" | "tiny-llava-mini" | "scenes-llava" | "scenes-llava-mini";
 
 const imageSizePx = 96;
 
@@ -74,8 +79,51 @@ const llavaConfig = {
   torch_dtype: "float32",
 };
 
-export const presets: Readonly<Record<PresetName, ModelSettings>> = {
-  "tiny-llava": { config: llavaConfig, visionConfig, preprocessorConfig },
+/** The backbone of the embedded models: 6 patches a side, so that the cells of scenes (2x2, 3x3) end where patches do. */
+const scenesVisionConfig = {
+  ...visionConfig,
+  hidden_size: 192,
+  intermediate_size: 768,
+  num_hidden_layers: 4,
+  num_attention_heads: 6,
+  patch_size: 16,
+};
+
+/** Ids are those of the tokenizer of Scenes. The last layer's output is used: there is no pretrained tower to follow. */
+const scenesLlavaConfig = {
+  ...llavaConfig,
+  bos_token_id: 1,
+  eos_token_id: 2,
+  pad_token_id: 0,
+  vocab_size: 576,
+  hidden_size: 256,
+  intermediate_size: 704,
+  num_hidden_layers: 6,
+  num_attention_heads: 8,
+  num_key_value_heads: 8,
+  max_position_embeddings: 1024,
+  mm_hidden_size: scenesVisionConfig.hidden_size,
+  mm_vision_select_layer: -1,
+};
+
+const scenesLlavaMiniConfig = {
+  ...scenesLlavaConfig,
+  architectures: ["LlavaMiniLlamaForCausalLM"],
+  model_type: "llava_mini_llama",
+  compressor_size: 1,
+  prefusion_layer_num: 2,
+  resolution_ratio: 1,
+};
+const scenesParts = {
+  visionConfig: scenesVisionConfig,
+  preprocessorConfig,
+  tokenizer: "scenes-tokenizer",
+} as const;
+
+export const presets: Readonly<Record<PresetName, Preset>> = {
+  "scenes-llava": { config: scenesLlavaConfig, ...scenesParts },
+  "scenes-llava-mini": { config: scenesLlavaMiniConfig, ...scenesParts },
+  "tiny-llava": { config: llavaConfig, visionConfig, preprocessorConfig, tokenizer: "tokenizer" },
   "tiny-llava-mini": {
     config: {
       ...llavaConfig,
@@ -87,5 +135,6 @@ export const presets: Readonly<Record<PresetName, ModelSettings>> = {
     },
     visionConfig,
     preprocessorConfig,
+    tokenizer: "tokenizer",
   },
 };

@@ -1,5 +1,6 @@
 /** What a training recipe may say. Keys are read nowhere else; `parseRecipe` makes it typed. */
 import { z } from "zod";
+import { recordContents, splits } from "../data/scenes/index.js";
 import { llavaTemplates } from "../text/llava-templates.js";
 import { scheduleKinds } from "./schedule.js";
 
@@ -26,26 +27,56 @@ const initialisation = z.strictObject({
 const model = z.strictObject({
   /** Folder or hub repository that training starts from. */
   from: z.string().min(1),
+  /** Fields of `config.json` with other values than the folder's: another system over the same weights. */
+  config: z.record(z.string(), z.json()).optional(),
   /** LLaVA-Mini: as the released code or as the paper. */
   variant: z.enum(["released", "paper"]).optional(),
   initialise: z.array(initialisation).default([]),
 });
 
-const dataset = z.strictObject({
-  /** File, or folder of Parquet files; relative to the recipe. */
-  path: z.string().min(1),
-  format: z.enum(["llava", "sharegpt", "messages", "openai"]),
-  /** Folder that images are relative to; the file's own when absent. */
-  mediaRoot: z.string().min(1).optional(),
-  /** `all`, `first:N`, `end:N`, `random:N`; N a count or a share such as `10%`. */
-  sampling: z
-    .string()
-    .regex(
-      /^(?:all|(?:first|end|random):\d+(?:\.\d+)?%?)$/,
-      "must be all, first:N, end:N or random:N, N a count or a share such as 10%",
-    )
-    .default("all"),
+/** Scenes that are drawn while training (`SceneReaderOptions`). */
+const scenes = z.strictObject({
+  count,
+  first: z.int().min(0).optional(),
+  seed: z.int().min(0).max(0xffffffff).optional(),
+  split: z.enum(splits).optional(),
+  kinds: z
+    .array(z.enum(["simple", "detail"]))
+    .min(1)
+    .optional(),
+  heightPx: count.optional(),
+  aspect: z.number().min(0.25).max(4).optional(),
+  grid: z.enum(["2x2", "3x3"]).optional(),
+  contents: z.array(z.enum(recordContents)).min(1).optional(),
+  maxTurns: count.optional(),
+  families: z.array(z.string()).min(1).optional(),
+  perFamily: count.optional(),
 });
+
+const dataset = z
+  .strictObject({
+    /** File, or folder of Parquet files; relative to the recipe. */
+    path: z.string().min(1).optional(),
+    format: z.enum(["llava", "sharegpt", "messages", "openai"]).optional(),
+    /** Instead of files. */
+    scenes: scenes.optional(),
+    /** Folder that images are relative to; the file's own when absent. */
+    mediaRoot: z.string().min(1).optional(),
+    /** `all`, `first:N`, `end:N`, `random:N`; N a count or a share such as `10%`. */
+    sampling: z
+      .string()
+      .regex(
+        /^(?:all|(?:first|end|random):\d+(?:\.\d+)?%?)$/,
+        "must be all, first:N, end:N or random:N, N a count or a share such as 10%",
+      )
+      .default("all"),
+  })
+  .refine(
+    ({ path, format, scenes }) =>
+      (path === undefined) === (format === undefined) &&
+      (path === undefined) !== (scenes === undefined),
+    "give path and format, or scenes",
+  );
 
 const data = z.strictObject({
   train: z.array(dataset).min(1),

@@ -1,5 +1,5 @@
 /** The image of a training sample as the vision tower reads it, from its file or its bytes. */
-import type { ConversationSample } from "../data/conversation-sample.js";
+import type { ConversationSample, MediaReference } from "../data/conversation-sample.js";
 import { OptionsError, RecordError } from "../errors.js";
 import type { ClipProcessorConfig } from "../image/clip-config.js";
 import { processViews } from "../image/clip-processor.js";
@@ -76,15 +76,17 @@ export const createPixelLoader = (
     cache.add(path, image);
     return image;
   };
+  const open = (medium: MediaReference): Promise<RgbImage> => {
+    if ("render" in medium) return medium.render();
+    return "bytes" in medium ? decodeImage(medium.bytes, decode) : decodeFile(medium.path);
+  };
   return async ({ media }) => {
     const [medium] = media;
     if (media.length !== 1 || medium.type !== "image")
       throw new RecordError(
         `loadPixels: a sample must have one image, got ${media.map(({ type }) => type).join(", ") || "none"}. Leave it out.`,
       );
-    const image = await ("bytes" in medium
-      ? decodeImage(medium.bytes, decode)
-      : decodeFile(medium.path));
+    const image = await open(medium);
     const plan = planViews(image, processor, mode);
     const { pixelValues } = processViews(image, plan, processor);
     const [{ output }] = plan.views;

@@ -98,8 +98,9 @@ export const openStartingModel = async (
   from: string,
   options: ModelFolderOptions = {},
 ): Promise<StartingModel> => {
-  const folder = await openModelFolder(from, options);
-  const { variant } = recipe.model;
+  const stored = await openModelFolder(from, options);
+  const { variant, config: changes } = recipe.model;
+  const folder = { ...stored, config: { ...stored.config, ...changes } };
   const resolved = await resolveModel(folder, (name) => openModelFolder(name, options), {
     ...(variant && { variant: variant === "paper" ? paperLlavaMini : releasedLlavaMini }),
   });
@@ -150,11 +151,11 @@ export const openStartingModel = async (
     const ownsTower = [...changed.keys(), ...initialised.keys()].some((name) =>
       name.startsWith("vision."),
     );
-    const stored = [...(ownsTower ? tensors : folder.tensors)].filter(
+    const unchanged = [...(ownsTower ? tensors : folder.tensors)].filter(
       ([name]) => !values.has(name),
     );
     const specs = [
-      ...stored.map(([name, { entry }]) => ({ name, dtype: entry.dtype, shape: entry.shape })),
+      ...unchanged.map(([name, { entry }]) => ({ name, dtype: entry.dtype, shape: entry.shape })),
       ...[...values].map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
     ];
     const temporary = join(dirname(target), `.saccade-${randomUUID()}.tmp`);
@@ -172,8 +173,13 @@ export const openStartingModel = async (
           (name) => !ownsTower || !weightFile.test(name),
         );
       }
+      if (changes !== undefined)
+        await writeFile(
+          join(temporary, "config.json"),
+          `${JSON.stringify(folder.config, null, 2)}\n`,
+        );
       await writeFile(join(temporary, "README.md"), card);
-      const kept = new Map(stored);
+      const kept = new Map(unchanged);
       await writeSafetensors(
         join(temporary, "model.safetensors"),
         specs,

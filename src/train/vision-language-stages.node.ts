@@ -1,6 +1,6 @@
 /** Stages of a LLaVA-like model: a recipe's patterns, data and folder made into what the loop runs. */
 import { isAbsolute, resolve } from "node:path";
-import { openDataMix } from "../data/open-dataset.node.js";
+import { type DatasetEntry, openDataMix } from "../data/open-dataset.node.js";
 import { createReadReport } from "../data/read-report.js";
 import { RecipeError } from "../errors.js";
 import type { Engine } from "../graph/index.js";
@@ -52,6 +52,24 @@ const isLocal = (from: string): boolean => isAbsolute(from) || /^\.{1,2}(?:[/\\]
 
 type StageData = { readonly batches: ConversationBatches; close(): Promise<void> };
 
+type DatasetRecipe = StageRecipe["data"]["train"][number];
+
+/** A recipe's dataset with its paths resolved. `recipeSchema` saw to it that it has either files or scenes. */
+const datasetEntry = (
+  { path, format, scenes, mediaRoot, sampling }: DatasetRecipe,
+  baseFolder: string,
+): DatasetEntry => {
+  if (scenes !== undefined) return { scenes, sampling };
+  if (path === undefined || format === undefined)
+    throw new RecipeError("openData: a dataset must have path and format, or scenes; add them");
+  return {
+    path: resolve(baseFolder, path),
+    format,
+    sampling,
+    ...(mediaRoot !== undefined && { mediaRoot: resolve(baseFolder, mediaRoot) }),
+  };
+};
+
 /** Opens the folder that a recipe starts from. Datasets are opened by each stage. */
 export const openVisionLanguageStages = async ({
   recipe,
@@ -91,11 +109,7 @@ export const openVisionLanguageStages = async ({
         `openData: stage "${stage.name}" has no ${part} data; add data.${part}`,
       );
     }
-    const entries = sets.map(({ mediaRoot, ...entry }) => ({
-      ...entry,
-      path: resolve(baseFolder, entry.path),
-      ...(mediaRoot !== undefined && { mediaRoot: resolve(baseFolder, mediaRoot) }),
-    }));
+    const entries = sets.map((entry) => datasetEntry(entry, baseFolder));
     const reader = await openDataMix(entries, recipe.seed);
     try {
       const { chatTemplate, config: folderConfig } = model.folder;

@@ -2,6 +2,7 @@
 export { createContactSheet } from "./contact-sheet.node.js";
 export * from "./index.js";
 export { createSceneRenderer, type SceneRenderer } from "./render.node.js";
+export { openScenes, type SceneReaderOptions } from "./scene-reader.node.js";
 export { createSceneSheet, type SceneSheetOptions } from "./scene-sheet.node.js";
 export {
   type WriteScenesOptions,

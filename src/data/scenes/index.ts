@@ -1,7 +1,12 @@
 /** Scenes: generated images and clips with exact questions and answers. The part that runs anywhere. */
 export { describeScene } from "./descriptions.js";
 export { layOutScene, numFramesOf } from "./layout.js";
-export { createRecords, type RecordContent, type SceneRecord } from "./llava-records.js";
+export {
+  createRecords,
+  type RecordContent,
+  recordContents,
+  type SceneRecord,
+} from "./llava-records.js";
 export type { Mark } from "./mark.js";
 export { categories, objectClasses, shapeNames } from "./object-classes.js";
 export { type FamilyPrior, measurePriors } from "./priors.js";
