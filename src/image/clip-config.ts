@@ -1,6 +1,7 @@
 import { z } from "zod";
 import { ModelConfigError } from "../errors.js";
 import type { Size } from "./image.js";
+import type { PixelScaling } from "./pixel-scaling.js";
 
 /** Settings of a CLIP image processor, from `preprocessor_config.json`. */
 export type ClipProcessorConfig = {
@@ -8,11 +9,7 @@ export type ClipProcessorConfig = {
   readonly resize: { readonly shortestEdge: number } | Size | null;
   /** Centre crop, padded with black where the image is smaller; null: no crop. */
   readonly crop: Size | null;
-  /** Factor on the 8-bit levels; null: levels stay 0 to 255. */
-  readonly rescaleFactor: number | null;
-  /** Per channel; null: not normalised. */
-  readonly normalize: { readonly mean: RgbStatistics; readonly std: RgbStatistics } | null;
-};
+} & PixelScaling;
 
 export type RgbStatistics = readonly [number, number, number];
 

@@ -1,45 +1,12 @@
 import { OptionsError } from "../errors.js";
 import type { ClipProcessorConfig } from "./clip-config.js";
 import { checkImage, cropImage, pasteImage, type RgbImage, type Size } from "./image.js";
+import { createLevelTable, type PixelScaling, writePixelValues } from "./pixel-scaling.js";
 import { resizeBicubic } from "./resize.js";
 import { type ImagePlan, planClip, type ViewPlan, viewSize } from "./view-plan.js";
 
-/**
- * What each of the 256 levels becomes in each channel, [3, 256]. The reference rounds to float32
- * after rescaling, after subtracting the mean and after dividing, and so does this table.
- */
-const createLevelTable = ({ rescaleFactor, normalize }: ClipProcessorConfig): Float32Array => {
-  const table = new Float32Array(3 * 256);
-  for (let channel = 0; channel < 3; channel++) {
-    for (let level = 0; level < 256; level++) {
-      let value = Math.fround(rescaleFactor === null ? level : level * rescaleFactor);
-      if (normalize) {
-        value = Math.fround(value - Math.fround(normalize.mean[channel]));
-        value = value / Math.fround(normalize.std[channel]);
-      }
-      table[channel * 256 + level] = value;
-    }
-  }
-  return table;
-};
-
-const writePixelValues = (
-  image: RgbImage,
-  table: Float32Array,
-  target: Float32Array,
-  offset: number,
-): void => {
-  const numPixels = image.width * image.height;
-  for (let pixel = 0; pixel < numPixels; pixel++) {
-    for (let channel = 0; channel < 3; channel++) {
-      const level = image.data[pixel * 3 + channel];
-      target[offset + channel * numPixels + pixel] = table[channel * 256 + level];
-    }
-  }
-};
-
 /** Rescales and normalises: `image` [H, W, 3] in 8 bits to float32 [3, H, W]. */
-export const toPixelValues = (image: RgbImage, config: ClipProcessorConfig): Float32Array => {
+export const toPixelValues = (image: RgbImage, config: PixelScaling): Float32Array => {
   checkImage("toPixelValues", image);
   const values = new Float32Array(image.data.length);
   writePixelValues(image, createLevelTable(config), values, 0);

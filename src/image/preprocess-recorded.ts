@@ -69,7 +69,7 @@ const planRecorded = (
 };
 
 /** Mean, sample standard deviation, smallest, largest, [4]; summed in float64. */
-const summarize = (values: Float32Array): TensorData => {
+export const summarize = (values: Float32Array): TensorData => {
   let sum = 0;
   let smallest = Number.POSITIVE_INFINITY;
   let largest = Number.NEGATIVE_INFINITY;
