@@ -21,6 +21,8 @@ export type GenerateRequest = GenerateOptions & {
   readonly messages: readonly ChatMessage[];
   /** Images and videos of the messages' media parts, in order. */
   readonly media?: readonly Media[];
+  /** Requests use what earlier ones left in the prefix cache within one scope only; default "". */
+  readonly cacheScope?: string;
 };
 
 export type FinishReason =

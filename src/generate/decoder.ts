@@ -34,6 +34,14 @@ export type Decoder = {
   /** Memory for `batch` sequences of up to `capacity` tokens. */
   createCache(batch: number, capacity: number): Promise<KeyValueCache>;
   releaseCache(cache: KeyValueCache): Promise<void>;
+  /** Makes row `toRow` of `to` hold the first `length` tokens (all, when absent) of a row of `from`. */
+  copyRow(
+    from: KeyValueCache,
+    fromRow: number,
+    to: KeyValueCache,
+    toRow: number,
+    length?: number,
+  ): Promise<void>;
   /** A larger cache with the same content; the old one is released. */
   growCache(cache: KeyValueCache, capacity: number): Promise<KeyValueCache>;
   /** Embeddings of tokens, [1, T, D]. */
@@ -49,8 +57,8 @@ export type Decoder = {
     signal?: AbortSignal,
   ): Promise<Float32Array>;
   /**
-   * Appends one token to each sequence of the cache: `tokens[b]`, or leaves sequence b as it is
-   * where it is undefined. Returns the next tokens' scores, one row of [W] each.
+   * Appends one token to each of the cache's first sequences: `tokens[b]`, or leaves sequence b as it
+   * is where it is undefined. Returns the next tokens' scores, one row of [W] each.
    */
   step(cache: KeyValueCache, tokens: readonly (number | undefined)[]): Promise<Float32Array[]>;
 };
@@ -122,24 +130,33 @@ export const createDecoder = async (
     }
   };
 
+  const copyRow: Decoder["copyRow"] = async (from, fromRow, to, toRow, length) => {
+    const width = alignedHeadWidth(config.headWidth);
+    const tokens = length ?? from.lengths[fromRow];
+    if (tokens > to.capacity) {
+      throw new ContextOverflowError(
+        `copyRow: ${tokens} tokens do not fit into a cache of ${to.capacity}; make a larger one`,
+      );
+    }
+    const layout = {
+      numBlocks: config.numKeyValueHeads,
+      blockElements: tokens * width,
+      fromStride: from.capacity * width,
+      toStride: to.capacity * width,
+    };
+    const rowOf = (memory: Resident, row: number) => residentRows(memory, row, row + 1);
+    for (const [layer, { key, value }] of from.layers.entries()) {
+      await engine.copy(rowOf(key, fromRow), rowOf(to.layers[layer].key, toRow), layout);
+      await engine.copy(rowOf(value, fromRow), rowOf(to.layers[layer].value, toRow), layout);
+    }
+    to.lengths[toRow] = tokens;
+  };
+
   const growCache = async (cache: KeyValueCache, capacity: number): Promise<KeyValueCache> => {
     if (capacity <= cache.capacity) return cache;
     const grown = await createCache(cache.batch, capacity);
-    const width = alignedHeadWidth(config.headWidth);
-    const layout = {
-      numBlocks: cache.batch * config.numKeyValueHeads,
-      blockElements: cache.capacity * width,
-      fromStride: cache.capacity * width,
-      toStride: capacity * width,
-    };
-    for (const [layer, { key, value }] of cache.layers.entries()) {
-      await engine.copy(key, grown.layers[layer].key, layout);
-      await engine.copy(value, grown.layers[layer].value, layout);
-    }
+    for (let row = 0; row < cache.batch; row += 1) await copyRow(cache, row, grown, row);
     await releaseCache(cache);
-    cache.lengths.forEach((length, row) => {
-      grown.lengths[row] = length;
-    });
     return grown;
   };
 
@@ -229,17 +246,17 @@ export const createDecoder = async (
     const { data, shape } = await embed(tokens.map((token) => token ?? 0));
     const width = shape[2];
     // A sequence that is left out computes somewhere, and nothing of it is kept.
-    const places = cache.lengths.map((length) => Math.min(length, cache.capacity - 1));
-    const rows = float32([cache.batch, 1, width], data);
+    const places = tokens.map((_, row) => Math.min(cache.lengths[row], cache.capacity - 1));
+    const rows = float32([tokens.length, 1, width], data);
     const isWanted = (row: number): boolean => tokens[row] !== undefined;
-    const scores = await run(cache, [0, cache.batch], rows, places, isWanted);
+    const scores = await run(cache, [0, tokens.length], rows, places, isWanted);
     tokens.forEach((token, row) => {
       if (token !== undefined) cache.lengths[row] += 1;
     });
-    return Array.from({ length: cache.batch }, (_, row) =>
+    return tokens.map((_, row) =>
       scores.subarray(row * config.vocabularySize, (row + 1) * config.vocabularySize),
     );
   };
 
-  return { contextLength, createCache, releaseCache, growCache, embed, prefill, step };
+  return { contextLength, createCache, releaseCache, copyRow, growCache, embed, prefill, step };
 };

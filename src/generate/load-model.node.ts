@@ -22,6 +22,8 @@ export type LoadModelOptions = ModelFolderOptions &
     readonly contextLength?: number;
     /** Bytes of image features kept for further questions; default 512 MB. */
     readonly featureCacheBytes?: number;
+    /** Bytes of earlier prompts' keys and values kept for prompts that begin alike; default 0. */
+    readonly prefixCacheBytes?: number;
     /** Chat template by name, or `model` for the folder's own; chosen by architecture when absent. */
     readonly template?: LlavaTemplateName | "model";
     /** Tokens of one prefill step. */
@@ -97,6 +99,7 @@ export const loadModel = async (
       media: createMediaPreparation(system.config, processor, encoder),
       tokenizer,
       template,
+      prefixCacheBytes: options.prefixCacheBytes,
       close: () => engine.close(),
     });
   } catch (error) {

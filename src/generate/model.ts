@@ -5,20 +5,14 @@ import type { System } from "../systems/system.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import type { ChatTemplate } from "../text/llava-templates.js";
 import type { Tokenizer } from "../text/tokenizer.js";
-import type {
-  Answer,
-  AnswerEvent,
-  FinishReason,
-  GenerateOptions,
-  GenerateRequest,
-} from "./answer.js";
-import { decodeSequences, type SequenceStart } from "./decode-sequences.js";
-import type { Decoder } from "./decoder.js";
+import type { Answer, AnswerEvent, GenerateOptions, GenerateRequest } from "./answer.js";
+import { AnswerWriter } from "./answer-writer.js";
+import type { Decoder, KeyValueCache } from "./decoder.js";
 import { checkMediaParts, type Media, type MediaPreparation, type MediaReport } from "./media.js";
+import { PrefixCache, type PrefixCacheOptions } from "./prefix-cache.js";
 import { checkContext, countPromptTokens, type TokenisedPrompt, tokenisePrompt } from "./prompt.js";
-import { PromptCache } from "./prompt-cache.js";
 import { createSampler, type Sampler } from "./sampling.js";
-import { createTextStream, type TextStream } from "./text-stream.js";
+import { createSequenceBatch } from "./sequence-batch.js";
 
 /** The parts that a loaded model is made of. */
 export type ModelParts = {
@@ -30,6 +24,8 @@ export type ModelParts = {
   readonly media: MediaPreparation;
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
+  /** Bytes of earlier prompts' keys and values to keep for new ones; default 0. */
+  readonly prefixCacheBytes?: number;
   readonly close: () => Promise<void>;
 };
 
@@ -69,8 +65,8 @@ export type VisionLanguageModel = {
   /** The whole answer at once. */
   answer(request: GenerateRequest): Promise<Answer>;
   /**
-   * Several requests decoded together; each answer equals that of the request alone. Aborting any of
-   * them ends them all.
+   * Several requests at once; each answer equals that of the request alone. What is asked at the same
+   * time is always decoded together; here, aborting any of the requests ends them all.
    */
   answerBatch(requests: readonly GenerateRequest[]): Promise<Answer[]>;
   startConversation(system?: string): Conversation;
@@ -102,13 +98,15 @@ type PlannedRequest = {
   readonly prompt: TokenisedPrompt;
   readonly count: PromptCount;
   readonly sampler: Sampler;
-  readonly maxTokens: number;
-  readonly endIds: ReadonlySet<number>;
-  readonly stream: TextStream;
+  readonly writer: AnswerWriter;
 };
 
 export const createModel = (parts: ModelParts): VisionLanguageModel => {
   const { system, encoder, decoder, tokenizer, template } = parts;
+  const batch = createSequenceBatch(decoder);
+  const createPrefixCache = (options: PrefixCacheOptions): PrefixCache =>
+    new PrefixCache(decoder, system.language.width, options);
+  const sharedPrompts = createPrefixCache({ maxBytes: parts.prefixCacheBytes ?? 0 });
 
   const plan = (request: GenerateRequest): PlannedRequest => {
     const media = request.media ?? [];
@@ -134,6 +132,7 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
       reports.reduce((sum, report) => sum + (report.type === type ? report.tokens : 0), 0);
     checkContext(tokens.total, decoder.contextLength);
     const wanted = parseMaxTokens(request.maxTokens);
+    const sampler = createSampler(request);
     return {
       request,
       prompt,
@@ -144,13 +143,15 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
         promptTokens: tokens.total,
         media: reports,
       },
-      sampler: createSampler(request),
-      maxTokens: Math.min(wanted, decoder.contextLength - tokens.total),
-      endIds: new Set([...tokenizer.eosIds, ...(request.stopIds ?? [])]),
-      stream: createTextStream(tokenizer, [
-        ...template.stopStrings,
-        ...(request.stopStrings ?? []),
-      ]),
+      sampler,
+      writer: new AnswerWriter({
+        tokenizer,
+        sampler,
+        promptIds: prompt.ids.filter((id) => id >= 0),
+        maxTokens: Math.min(wanted, decoder.contextLength - tokens.total),
+        endIds: new Set([...tokenizer.eosIds, ...(request.stopIds ?? [])]),
+        stopStrings: [...template.stopStrings, ...(request.stopStrings ?? [])],
+      }),
     };
   };
 
@@ -170,165 +171,77 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
     return encoded;
   };
 
-  const startOf = (
-    { sampler, prompt, maxTokens, endIds }: PlannedRequest,
-    row: number,
-    embeddings: EncodedPrompt["embeddings"],
-  ): SequenceStart => ({
-    row,
-    embeddings,
-    sampler,
-    promptIds: prompt.ids.filter((id) => id >= 0),
-    maxTokens,
-    endIds,
-    numTokens: tokenizer.vocabularySize,
-  });
-
-  /** Streams one answer on a cache that may already hold part of the prompt. */
-  async function* streamOn(
-    promptCache: PromptCache,
-    request: GenerateRequest,
+  /** Streams one answer; `prompts` may already hold part of the prompt. */
+  async function* streamPlanned(
+    planned: PlannedRequest,
+    prompts: PrefixCache,
+    startedMs: number,
   ): AsyncGenerator<AnswerEvent, Answer> {
-    const startedMs = performance.now();
-    const planned = plan(request);
-    yield { type: "start", promptTokens: planned.count.promptTokens, media: planned.count.media };
+    const { request, count, sampler, writer } = planned;
+    const { signal, cacheScope } = request;
+    yield { type: "start", promptTokens: count.promptTokens, media: count.media };
     const encoded = await encode(planned);
-    const { cache, cachedTokens, rest } = await promptCache.open(
-      encoded.embeddings,
-      planned.maxTokens,
-    );
-    const run = decodeSequences(decoder, cache, [startOf(planned, 0, rest)], request.signal);
-    const { stream } = planned;
-    const ids: number[] = [];
-    let text = "";
-    let firstTokenMs = 0;
-    let finishReason: FinishReason = "length";
-    let stopString: string | undefined;
+    const { embeddings } = encoded;
+    const { cache, cachedTokens, rest } = await prompts.open(embeddings, cacheScope);
+    let kept: KeyValueCache | undefined = cache;
+    let prefillMs = 0;
     try {
-      for await (const { id, finish } of run.tokens) {
-        if (ids.length === 0) firstTokenMs = performance.now() - startedMs;
-        ids.push(id);
-        // The end token itself says nothing.
-        const piece = finish === "stop" ? { text: "" } : stream.push(id);
-        if (piece.text !== "") {
-          text += piece.text;
-          yield { type: "text", text: piece.text };
-        }
-        if (piece.stop !== undefined) {
-          stopString = piece.stop;
-          run.finish(0);
-        }
-        if (finish !== undefined || piece.stop !== undefined) {
-          finishReason = finish === "stop" || piece.stop !== undefined ? "stop" : "length";
-        }
+      const prefillStartedMs = performance.now();
+      const scores = await decoder.prefill(cache, 0, rest, signal);
+      prefillMs = performance.now() - prefillStartedMs;
+      const run = batch.continueSequence(cache, scores, writer, signal);
+      try {
+        for await (const { text } of run.tokens) if (text !== "") yield { type: "text", text };
+      } finally {
+        kept = await run.cache;
       }
     } finally {
-      await promptCache.keep(encoded.embeddings, ids);
+      if (kept !== undefined) await prompts.keep(kept, embeddings, writer.ids, cacheScope);
     }
-    if (stopString === undefined) {
-      const held = stream.finish();
-      if (held !== "") {
-        text += held;
-        yield { type: "text", text: held };
-      }
-    }
-    const decodeMs = performance.now() - startedMs - firstTokenMs;
+    const decodeMs = writer.lastAtMs - writer.firstAtMs;
     return {
-      text,
-      ids,
-      finishReason,
-      stopString,
-      usage: { ...usageOf(planned.count), cachedTokens, completionTokens: ids.length },
-      media: planned.count.media,
+      text: writer.text,
+      ids: writer.ids,
+      finishReason: writer.finishReason ?? "length",
+      stopString: writer.stopString,
+      usage: { ...usageOf(count), cachedTokens, completionTokens: writer.ids.length },
+      media: count.media,
       timings: {
         ...encoded.timings,
-        prefillMs: run.prefillMs(),
-        firstTokenMs,
+        prefillMs,
+        firstTokenMs: writer.firstAtMs - startedMs,
         decodeMs,
-        tokensPerSecond: ids.length > 1 ? (1000 * (ids.length - 1)) / decodeMs : 0,
+        tokensPerSecond: decodeMs > 0 ? (1000 * (writer.ids.length - 1)) / decodeMs : 0,
       },
-      seed: planned.sampler.seed,
+      seed: sampler.seed,
     };
   }
 
-  async function* stream(request: GenerateRequest): AsyncGenerator<AnswerEvent, Answer> {
-    const promptCache = new PromptCache(decoder, system.language.width);
-    try {
-      return yield* streamOn(promptCache, request);
-    } finally {
-      await promptCache.release();
-    }
+  async function* streamOn(
+    prompts: PrefixCache,
+    request: GenerateRequest,
+  ): AsyncGenerator<AnswerEvent, Answer> {
+    const startedMs = performance.now();
+    return yield* streamPlanned(plan(request), prompts, startedMs);
   }
 
+  const stream = (request: GenerateRequest) => streamOn(sharedPrompts, request);
+
   const answerBatch = async (requests: readonly GenerateRequest[]): Promise<Answer[]> => {
-    if (requests.length === 0) return [];
     const startedMs = performance.now();
-    const planned = requests.map(plan);
-    const encoded: EncodedPrompt[] = [];
-    for (const item of planned) encoded.push(await encode(item));
-    // One place more than needed: a finished sequence computes on there while others go on.
-    const capacity = Math.max(...planned.map((item) => item.count.promptTokens + item.maxTokens));
-    const cache = await decoder.createCache(
-      requests.length,
-      Math.min(capacity + 1, decoder.contextLength),
-    );
+    const failed = new AbortController();
+    const given = requests.flatMap(({ signal }) => (signal === undefined ? [] : [signal]));
+    const signal = AbortSignal.any([failed.signal, ...given]);
+    signal.throwIfAborted();
+    const answers = requests
+      .map((request) => plan({ ...request, signal }))
+      .map((planned) => collectAnswer(streamPlanned(planned, sharedPrompts, startedMs)));
     try {
-      const run = decodeSequences(
-        decoder,
-        cache,
-        planned.map((item, row) => startOf(item, row, encoded[row].embeddings)),
-        AbortSignal.any(requests.flatMap(({ signal }) => (signal === undefined ? [] : [signal]))),
-      );
-      const answers = planned.map(({ stream }) => ({
-        stream,
-        ids: [] as number[],
-        text: "",
-        finishReason: "length" as FinishReason,
-        stopString: undefined as string | undefined,
-        firstTokenMs: 0,
-        lastTokenMs: 0,
-      }));
-      for await (const { row, id, finish } of run.tokens) {
-        const answer = answers[row];
-        answer.lastTokenMs = performance.now() - startedMs;
-        if (answer.ids.length === 0) answer.firstTokenMs = answer.lastTokenMs;
-        answer.ids.push(id);
-        if (finish === "stop") answer.finishReason = "stop";
-        else {
-          const piece = answer.stream.push(id);
-          answer.text += piece.text;
-          if (piece.stop !== undefined) {
-            answer.finishReason = "stop";
-            answer.stopString = piece.stop;
-            run.finish(row);
-          }
-        }
-      }
-      return answers.map((answer, row) => {
-        const decodeMs = answer.lastTokenMs - answer.firstTokenMs;
-        return {
-          text: answer.text + (answer.stopString === undefined ? answer.stream.finish() : ""),
-          ids: answer.ids,
-          finishReason: answer.finishReason,
-          stopString: answer.stopString,
-          usage: {
-            ...usageOf(planned[row].count),
-            cachedTokens: 0,
-            completionTokens: answer.ids.length,
-          },
-          media: planned[row].count.media,
-          timings: {
-            ...encoded[row].timings,
-            prefillMs: run.prefillMs(),
-            firstTokenMs: answer.firstTokenMs,
-            decodeMs,
-            tokensPerSecond: decodeMs > 0 ? (1000 * (answer.ids.length - 1)) / decodeMs : 0,
-          },
-          seed: planned[row].sampler.seed,
-        };
-      });
-    } finally {
-      await decoder.releaseCache(cache);
+      return await Promise.all(answers);
+    } catch (error) {
+      failed.abort(error);
+      await Promise.allSettled(answers);
+      throw error;
     }
   };
 
@@ -336,7 +249,7 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
     const messages: ChatMessage[] =
       systemText === undefined ? [] : [{ role: "system", content: systemText }];
     const allMedia: Media[] = [];
-    const promptCache = new PromptCache(decoder, system.language.width);
+    const prompts = createPrefixCache({ maxBytes: Number.POSITIVE_INFINITY, maxEntries: 1 });
     let isAnswering = false;
     return {
       messages,
@@ -350,7 +263,7 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
         try {
           const asked: ChatMessage[] = [...messages, { role: "user", content }];
           const request = { ...options, messages: asked, media: [...allMedia, ...media] };
-          const answer = yield* streamOn(promptCache, request);
+          const answer = yield* streamOn(prompts, request);
           const said: ChatMessage = { role: "assistant", content: answer.text };
           messages.splice(0, messages.length, ...asked, said);
           allMedia.push(...media);
@@ -359,7 +272,7 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
           isAnswering = false;
         }
       },
-      close: () => promptCache.release(),
+      close: () => prompts.release(),
     };
   };
 
