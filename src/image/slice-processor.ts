@@ -9,7 +9,7 @@ import type { SlicePlan, SliceView } from "./slice-plan.js";
  * Views of any sizes in one row of patches, as the published processors emit them. P is the side of a
  * patch in pixels, N the number of patches of all views.
  */
-export type PackedViews = {
+export type PackedPixels = {
   /** Patch after patch, each view in raster order, the views one after the other: [1, 3, P, N·P]. */
   readonly pixelValues: TensorData<"float32">;
   /** Rows and columns of patches of every view, [V, 2]. */
@@ -52,7 +52,7 @@ const writePatches = (
 export const packViews = (
   images: readonly PlannedImage[],
   scaling: PixelScaling = centredScaling,
-): PackedViews => {
+): PackedPixels => {
   const [
     {
       plan: { patchSidePx: side },

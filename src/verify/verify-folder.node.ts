@@ -5,11 +5,13 @@ import { createNodeEngine, type NodeEngineOptions } from "../graph/engine.node.j
 import type { Engine } from "../graph/index.js";
 import { decodeImage } from "../image/decode.node.js";
 import { producePreprocessed } from "../image/preprocess-recorded.js";
+import { isSliceGeometry, produceSliced } from "../image/slices-recorded.js";
 import { locateForEngine } from "../load/located-tensors.node.js";
 import type { TensorData } from "../tensor-data.js";
 import { openModelFolder } from "../weights/model-folder.node.js";
 import { openSafetensors, readTensor } from "../weights/safetensors-file.node.js";
 import { noRecordedFile, recordedFileName, verifyRecordedFolder } from "./recorded-folder.js";
+import { verifySlicing } from "./slice-plans.js";
 import { compareRecorded, type VerifyResult } from "./verify.js";
 
 export type VerifyOptions = NodeEngineOptions & {
@@ -65,16 +67,30 @@ const verifyPreprocessing = async (
       ? await readJson(join(folder, "preprocessor_config.json"))
       : undefined,
   };
-  const tensors = producePreprocessed(images, [...recorded.keys()], settings);
+  const tensors = isSliceGeometry(settings.geometry)
+    ? produceSliced(images, [...recorded.keys()], settings.geometry)
+    : producePreprocessed(images, [...recorded.keys()], settings);
   const tolerances = new Map(
     [...recorded.keys()].map((name) => [name, tolerance ?? pixelTolerance]),
   );
   return compareRecorded(recorded, { tensors, inputs: new Set(), tolerances });
 };
 
+/** A folder of recorded slice plans: `slices.json`, `position_buckets.json`. */
+const verifySlicePlans = async (
+  folder: string,
+  names: readonly string[],
+): Promise<VerifyResult> => {
+  const buckets = "position_buckets.json";
+  return verifySlicing({
+    slices: await readJson(join(folder, "slices.json")),
+    ...(names.includes(buckets) && { buckets: await readJson(join(folder, buckets)) }),
+  });
+};
+
 /**
- * Verifies a folder: a model with recorded inputs and outputs, or images with their recorded
- * preprocessing. Throws typed errors for folders that are neither.
+ * Verifies a folder: a model with recorded inputs and outputs, images with their recorded
+ * preprocessing, or recorded slice plans. Throws typed errors for folders that are none of these.
  */
 export const verifyFolder = async (
   folder: string,
@@ -85,6 +101,9 @@ export const verifyFolder = async (
   });
   if (!names.includes("config.json") && names.some((name) => /^image\d+/.test(name))) {
     return verifyPreprocessing(folder, names, tolerance);
+  }
+  if (!names.includes("config.json") && names.includes("slices.json")) {
+    return verifySlicePlans(folder, names);
   }
   const model = await openModelFolder(folder, { offline: true });
   const recorded = await readRecorded(folder);
