@@ -27,7 +27,7 @@ export type Prompt = {
 export type RenderOptions = {
   /** End with the assistant's header; default: unless the last message is the assistant's. */
   readonly addGenerationPrompt?: boolean;
-  /** Default `front`. */
+  /** Default: the template's, or `front`. */
   readonly imagePlacement?: ImagePlacement;
   /** Text that messages must not hold; pass a tokenizer's `specialTokens` for input that is not trusted. */
   readonly reservedText?: readonly string[];
@@ -77,7 +77,7 @@ export const renderChat = (
   template: ChatTemplate,
   options: RenderOptions = {},
 ): Prompt => {
-  const { imagePlacement = "front", reservedText = [] } = options;
+  const { imagePlacement = template.imagePlacement ?? "front", reservedText = [] } = options;
   checkMessages(messages, reservedText);
   const { addGenerationPrompt = messages.at(-1)?.role !== "assistant" } = options;
   const { mediaTokens: tags = llavaMediaTokens, systemText } = template;

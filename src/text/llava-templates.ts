@@ -3,7 +3,8 @@
  * the character: a model answers worse when prompted in another format than it was trained with.
  */
 import { PromptError } from "../errors.js";
-import type { ContentPart } from "./chat-message.js";
+import type { ContentPart, ImagePlacement } from "./chat-message.js";
+import { chatml, qwen3 } from "./chatml-templates.js";
 
 type Role = "system" | "user" | "assistant";
 /** A message as text, its media written as placeholders. */
@@ -26,6 +27,8 @@ export type ChatTemplate = {
   readonly systemText?: string;
   /** Default `<image>` and `<video>`. */
   readonly mediaTokens?: MediaTokens;
+  /** Where media stand in a turn unless a request says so: as in training. Default `front`. */
+  readonly imagePlacement?: ImagePlacement;
 } & (
   | { readonly contentFormat: "text"; readonly render: Render<TextTurn> }
   | { readonly contentFormat: "parts"; readonly render: Render<PartsTurn> }
@@ -127,7 +130,14 @@ const plain: ChatTemplate = {
   },
 };
 
-export type LlavaTemplateName = "vicuna_v1" | "llava_v1" | "llava_v0" | "llava_llama_3_1" | "plain";
+export type LlavaTemplateName =
+  | "vicuna_v1"
+  | "llava_v1"
+  | "llava_v0"
+  | "llava_llama_3_1"
+  | "plain"
+  | "chatml"
+  | "qwen3";
 
 export const llavaTemplates: Readonly<Record<LlavaTemplateName, ChatTemplate>> = {
   vicuna_v1: vicunaV1,
@@ -135,4 +145,6 @@ export const llavaTemplates: Readonly<Record<LlavaTemplateName, ChatTemplate>> =
   llava_v0: llavaV0,
   llava_llama_3_1: llavaLlama31,
   plain,
+  chatml,
+  qwen3,
 };

@@ -1,6 +1,7 @@
 /** A model's own chat template (Jinja), and the choice of the template that a model was trained with. */
 import { Template } from "@huggingface/jinja";
 import { OptionsError, PromptError, TokenizerError } from "../errors.js";
+import type { ImagePlacement } from "./chat-message.js";
 import {
   type ChatTemplate,
   type LlavaTemplateName,
@@ -9,6 +10,7 @@ import {
   type PartsTurn,
   type TextTurn,
 } from "./llava-templates.js";
+import { padMarkers } from "./slice-layout.js";
 import type { Tokenizer } from "./tokenizer.js";
 
 export type ModelTemplateOptions = {
@@ -21,6 +23,8 @@ export type ModelTemplateOptions = {
   readonly stopStrings?: readonly string[];
   /** What the template writes for media; default `<image>` and `<video>`. */
   readonly mediaTokens?: MediaTokens;
+  /** Default `front`. */
+  readonly imagePlacement?: ImagePlacement;
 };
 
 const readsParts = /selectattr\(\s*['"]type['"]|\[\s*['"]type['"]\s*\]\s*==|\.type\s*==/;
@@ -38,7 +42,7 @@ export const createModelTemplate = (
   options: ModelTemplateOptions = {},
 ): ChatTemplate => {
   const { variables = {}, contentFormat = "auto", stopStrings = [] } = options;
-  const { systemText, mediaTokens } = options;
+  const { systemText, mediaTokens, imagePlacement } = options;
   let template: Template;
   try {
     template = new Template(source);
@@ -55,6 +59,7 @@ export const createModelTemplate = (
     contentFormat: contentFormat === "auto" ? auto : contentFormat,
     ...(systemText !== undefined && { systemText }),
     ...(mediaTokens && { mediaTokens }),
+    ...(imagePlacement && { imagePlacement }),
     render: (turns: readonly (TextTurn | PartsTurn)[], addGenerationPrompt: boolean) => {
       try {
         return template.render({
@@ -86,6 +91,12 @@ export type TemplateChoice = {
 const isOriginalLlava = (modelType: string): boolean =>
   /^(llava|llava_mini|avg_llava)_(llama|vicuna)$/.test(modelType);
 
+const fallbackName = ({ idOf }: Tokenizer): LlavaTemplateName => {
+  if (idOf("<|start_header_id|>") !== undefined) return "llava_llama_3_1";
+  if (idOf("<|im_start|>") === undefined) return "vicuna_v1";
+  return idOf("<think>") === undefined ? "chatml" : "qwen3";
+};
+
 /**
  * The template a model was trained with: the option; else by architecture and vocabulary, never by the model's name.
  * The reference infers from the name and falls back to `llava_v0`, which is wrong for AVG-LLaVA and every renamed copy.
@@ -94,7 +105,8 @@ const isOriginalLlava = (modelType: string): boolean =>
  *   system text for checkpoints of the original code base; `llava_llama_3_1` where the folder has none.
  * - Other checkpoints of the original code base: `vicuna_v1`, their training format; a template in the folder is not
  *   used, because the reference does not use it either.
- * - Everything else: the model's own template, or `vicuna_v1` where there is none.
+ * - Everything else: the model's own template, or where there is none `qwen3` (`chatml` without `<think>`) for a ChatML
+ *   vocabulary, `vicuna_v1` for others.
  *
  * @throws OptionsError where the option asks for what is not there; TokenizerError for a broken template.
  */
@@ -117,13 +129,16 @@ export const chooseTemplate = ({
     );
   const isLlama3 = tokenizer.idOf("<|start_header_id|>") !== undefined;
   const original = isOriginalLlava(modelType);
-  const fallback = isLlama3 ? llavaTemplates.llava_llama_3_1 : llavaTemplates.vicuna_v1;
+  const fallback = llavaTemplates[fallbackName(tokenizer)];
   const usesOwn = template === "model" || isLlama3 || !original;
   if (chatTemplate === undefined || !usesOwn) return fallback;
   const { bosToken = "", eosToken = "", padToken = "" } = tokenizer;
+  const { imageToken: image, videoToken: video } = padMarkers;
+  const hasPads = tokenizer.idOf(image) !== undefined && chatTemplate.includes(image);
   return createModelTemplate(chatTemplate, {
     variables: { bos_token: bosToken, eos_token: eosToken, pad_token: padToken },
     stopStrings: isLlama3 ? llavaTemplates.llava_llama_3_1.stopStrings : eosToken ? [eosToken] : [],
+    ...(hasPads && { mediaTokens: { image, video }, imagePlacement: "in-place" as const }),
     ...(original && isLlama3 && { systemText: llavaTemplates.llava_llama_3_1.systemText }),
   });
 };
