@@ -1,4 +1,4 @@
-import { linear, type Tensor, uniform, zeros } from "../graph/index.js";
+import { type Initializer, linear, type Tensor, uniform, zeros } from "../graph/index.js";
 import type { ParameterScope } from "./parameter-scope.js";
 
 export type LinearParams = {
@@ -6,14 +6,17 @@ export type LinearParams = {
   readonly bias?: Tensor; // [out]
 };
 
-/** A linear layer in -> out. Starts as PyTorch's: uniform in ±1/sqrt(in). */
+/** A linear layer in -> out. Its weight starts as PyTorch's, uniform in ±1/sqrt(in), or with `start`. */
 export const linearParams = (
   scope: ParameterScope,
   outWidth: number,
   inWidth: number,
-  { bias = true }: { readonly bias?: boolean } = {},
+  {
+    bias = true,
+    start = uniform(1 / Math.sqrt(inWidth)),
+  }: { readonly bias?: boolean; readonly start?: Initializer } = {},
 ): LinearParams => ({
-  weight: scope.parameter("weight", [outWidth, inWidth], uniform(1 / Math.sqrt(inWidth))),
+  weight: scope.parameter("weight", [outWidth, inWidth], start),
   ...(bias && { bias: scope.parameter("bias", [outWidth], zeros) }),
 });
 

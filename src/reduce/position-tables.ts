@@ -1,5 +1,6 @@
 /** Position tables on square grids: two-dimensional sine-cosine tables, and their resizing. */
 import { OptionsError } from "../errors.js";
+import { bicubicWeights } from "../nn/bicubic-weights.js";
 
 /**
  * The fixed table of a side × side grid in raster order, [side², width] (He et al. 2021, MAE; as
@@ -27,25 +28,11 @@ export const sinCosTable = (side: number, width: number): Float32Array => {
   return table;
 };
 
-/** Keys' cubic kernel with a = -0.75, as `torch.nn.functional.interpolate` uses it. */
-const cubic = (distance: number): number => {
-  const a = -0.75;
-  const x = Math.abs(distance);
-  if (x <= 1) return ((a + 2) * x - (a + 3)) * x * x + 1;
-  if (x < 2) return ((a * x - 5 * a) * x + 8 * a) * x - 4 * a;
-  return 0;
-};
-
 /** Weights of one axis: how much of each input place every output place takes, [toSide][fromSide]. */
 const axisWeights = (fromSide: number, toSide: number): number[][] =>
-  Array.from({ length: toSide }, (_, place) => {
+  bicubicWeights(fromSide, toSide).map((taps) => {
     const weights = new Array<number>(fromSide).fill(0);
-    const centre = ((place + 0.5) * fromSide) / toSide - 0.5;
-    const first = Math.floor(centre) - 1;
-    for (let tap = first; tap < first + 4; tap += 1) {
-      const clamped = Math.min(Math.max(tap, 0), fromSide - 1);
-      weights[clamped] += cubic(centre - tap);
-    }
+    for (const { place, weight } of taps) weights[place] += weight;
     return weights;
   });
 

@@ -4,23 +4,8 @@
  */
 import { z } from "zod";
 import { ModelConfigError } from "../errors.js";
-import {
-  add,
-  broadcast,
-  concat,
-  gelu,
-  normal,
-  quickGelu,
-  reshape,
-  slice,
-  type Tensor,
-} from "../graph/index.js";
-import {
-  type AttentionParams,
-  attentionParams,
-  bidirectionalSelfAttention,
-} from "../nn/attention-block.js";
-import { type MlpParams, mlp, mlpParams } from "../nn/mlp.js";
+import { add, broadcast, concat, normal, reshape, slice, type Tensor } from "../graph/index.js";
+import { bidirectionalSelfAttention } from "../nn/attention-block.js";
 import { applyLayerNorm, type LayerNormParams, layerNormParams } from "../nn/norms.js";
 import type { ParameterScope } from "../nn/parameter-scope.js";
 import {
@@ -29,6 +14,12 @@ import {
   patchEmbeddingParams,
 } from "../nn/patch-embedding.js";
 import type { Taps } from "../nn/taps.js";
+import {
+  type EncoderLayerParams,
+  encoderLayer,
+  encoderLayerNames,
+  encoderLayerParams,
+} from "./encoder-layer.js";
 
 export type ClipConfig = {
   readonly width: number;
@@ -91,24 +82,17 @@ export const parseClipConfig = (config: unknown): ClipConfig => {
 export const clipGridSide = ({ imageSizePx, patchSizePx }: ClipConfig): number =>
   imageSizePx / patchSizePx;
 
-type ClipLayerParams = {
-  readonly norm1: LayerNormParams;
-  readonly attention: AttentionParams;
-  readonly norm2: LayerNormParams;
-  readonly mlp: MlpParams;
-};
-
 export type ClipParams = {
   readonly classToken: Tensor; // [D]
   readonly patchEmbedding: PatchEmbeddingParams;
   readonly positions: Tensor; // [1 + N, D]
   readonly preNorm: LayerNormParams;
-  readonly layers: readonly ClipLayerParams[];
+  readonly layers: readonly EncoderLayerParams[];
   readonly postNorm: LayerNormParams;
 };
 
 export const clipParams = (scope: ParameterScope, config: ClipConfig): ClipParams => {
-  const { width, mlpWidth, numLayers, numChannels, patchSizePx } = config;
+  const { width, numLayers, numChannels, patchSizePx } = config;
   return {
     classToken: scope.parameter("classToken", [width], normal(0.02)),
     patchEmbedding: patchEmbeddingParams(
@@ -120,34 +104,9 @@ export const clipParams = (scope: ParameterScope, config: ClipConfig): ClipParam
     ),
     positions: scope.parameter("positions", [1 + clipGridSide(config) ** 2, width], normal(0.02)),
     preNorm: layerNormParams(scope.child("preNorm"), width),
-    layers: scope.list("layers", numLayers, (layer) => ({
-      norm1: layerNormParams(layer.child("norm1"), width),
-      attention: attentionParams(layer.child("attention"), width),
-      norm2: layerNormParams(layer.child("norm2"), width),
-      mlp: mlpParams(layer.child("mlp"), width, mlpWidth),
-    })),
+    layers: scope.list("layers", numLayers, (layer) => encoderLayerParams(layer, config)),
     postNorm: layerNormParams(scope.child("postNorm"), width),
   };
-};
-
-const clipLayer = (
-  params: ClipLayerParams,
-  x: Tensor, // [V, 1 + N, D]
-  { numHeads, normEpsilon, activation }: ClipConfig,
-  taps?: Taps,
-): Tensor => {
-  const normed = applyLayerNorm(params.norm1, x, normEpsilon);
-  taps?.add("norm1", normed);
-  const attended = bidirectionalSelfAttention(params.attention, normed, numHeads);
-  taps?.add("attention", attended);
-  const mixed = add(x, attended);
-  const moved = mlp(
-    params.mlp,
-    applyLayerNorm(params.norm2, mixed, normEpsilon),
-    activation === "gelu" ? gelu : quickGelu,
-  );
-  taps?.add("mlp", moved);
-  return add(mixed, moved);
 };
 
 /**
@@ -162,7 +121,7 @@ export const clipHiddenState = (
   layer: number,
   taps?: Taps,
 ): Tensor => {
-  const { numLayers, width, normEpsilon } = config;
+  const { numHeads, numLayers, width, normEpsilon } = config;
   const last = layer < 0 ? layer + numLayers + 1 : layer;
   if (!Number.isInteger(last) || last < 0 || last > numLayers) {
     throw new ModelConfigError(
@@ -175,10 +134,12 @@ export const clipHiddenState = (
   const classToken = broadcast(reshape(params.classToken, [1, 1, width]), [views, 1, width]);
   const embedded = add(concat([classToken, patches], 1), params.positions);
   taps?.add("embeddings", embedded);
+  const seeAll = (attention: EncoderLayerParams["attention"], normed: Tensor): Tensor =>
+    bidirectionalSelfAttention(attention, normed, numHeads);
   let x = applyLayerNorm(params.preNorm, embedded, normEpsilon);
   taps?.add("hidden.0", x);
   for (let index = 0; index < last; index += 1) {
-    x = clipLayer(params.layers[index], x, config, taps?.under(`layers.${index}`));
+    x = encoderLayer(params.layers[index], x, seeAll, config, taps?.under(`layers.${index}`));
     taps?.add(`hidden.${index + 1}`, x);
   }
   return x;
@@ -202,12 +163,7 @@ export const clipNames: readonly (readonly [string, string])[] = [
   ["positions", "embeddings.position_embedding.weight"],
   ["preNorm", "pre_layrnorm"],
   ["postNorm", "post_layernorm"],
-  ["layers.{i}.norm1", "encoder.layers.{i}.layer_norm1"],
-  ["layers.{i}.norm2", "encoder.layers.{i}.layer_norm2"],
-  ["layers.{i}.attention.query", "encoder.layers.{i}.self_attn.q_proj"],
-  ["layers.{i}.attention.key", "encoder.layers.{i}.self_attn.k_proj"],
-  ["layers.{i}.attention.value", "encoder.layers.{i}.self_attn.v_proj"],
-  ["layers.{i}.attention.output", "encoder.layers.{i}.self_attn.out_proj"],
-  ["layers.{i}.mlp.up", "encoder.layers.{i}.mlp.fc1"],
-  ["layers.{i}.mlp.down", "encoder.layers.{i}.mlp.fc2"],
+  ...encoderLayerNames.map(
+    ([own, published]) => [`layers.{i}.${own}`, `encoder.layers.{i}.${published}`] as const,
+  ),
 ];

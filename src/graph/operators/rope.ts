@@ -4,7 +4,10 @@ import { apply, type Operator } from "../operator.js";
 import { formatShape, productOfDims, sameShape } from "../shape.js";
 import { constant, type Tensor } from "../tensor.js";
 
-const ropeOperator: Operator<{ readonly numHeads: number }> = {
+/** `halves`: element i of a head is turned with element i + E/2; `pairs`: elements 2i and 2i + 1. */
+export type RopeLayout = "halves" | "pairs";
+
+const ropeOperator: Operator<{ readonly numHeads: number; readonly layout: RopeLayout }> = {
   name: "rope",
   shape: ([x, positions]) => {
     if (
@@ -18,18 +21,22 @@ const ropeOperator: Operator<{ readonly numHeads: number }> = {
     }
     return [{ dtype: x.dtype, shape: x.shape }];
   },
-  lower: (lowering, outputs, { inputs, attributes: { numHeads } }) => {
+  lower: (lowering, outputs, { inputs, attributes: { numHeads, layout } }) => {
     lowering.emit("RotaryEmbedding", inputs.map(lowering.name), {
       outputs,
       domain: "com.microsoft",
-      attributes: { num_heads: { int: numHeads } },
+      attributes: {
+        num_heads: { int: numHeads },
+        interleaved: { int: layout === "pairs" ? 1 : 0 },
+      },
     });
   },
   // A rotation's gradient is the rotation back.
-  gradient: ({ inputs: [, positions, cosines, sines], attributes: { numHeads } }, [g], tools) =>
-    g === undefined
-      ? []
-      : [tools.rope(g, positions, { cosines, sines: tools.negate(sines) }, numHeads)],
+  gradient: ({ inputs: [, positions, cosines, sines], attributes }, [g], tools) => {
+    if (g === undefined) return [];
+    const back = { cosines, sines: tools.negate(sines) };
+    return [tools.rope(g, positions, back, attributes.numHeads, attributes.layout)];
+  },
   cost: ({ inputs: [x] }) => ({ elementwise: productOfDims(x.shape) }),
 };
 
@@ -59,8 +66,14 @@ export const ropeTables = (
 };
 
 /**
- * Rotary position embedding of every head (Su et al. 2021), in the rotate-half layout of LLaMA:
- * element i of a head is turned with element i + E/2. x [B, T, heads·E], positions [B, T] (int64).
+ * Rotary position embedding of every head (Su et al. 2021), by default in the rotate-half layout of
+ * LLaMA. x [B, T, heads·E], positions [B, T] (int64), tables [places, E/2].
  */
-export const rope = (x: Tensor, positions: Tensor, tables: RopeTables, numHeads: number): Tensor =>
-  apply(ropeOperator, [x, positions, tables.cosines, tables.sines], { numHeads })[0];
+export const rope = (
+  x: Tensor,
+  positions: Tensor,
+  tables: RopeTables,
+  numHeads: number,
+  layout: RopeLayout = "halves",
+): Tensor =>
+  apply(ropeOperator, [x, positions, tables.cosines, tables.sines], { numHeads, layout })[0];
