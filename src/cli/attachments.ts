@@ -7,8 +7,9 @@ import type { Media, MediaReport } from "../generate/media.js";
 import { decodeImage } from "../image/decode.node.js";
 import { openVideo } from "../video/decode-video.node.js";
 import type { FrameSamplingOptions } from "../video/frame-sampling.js";
+import { mayMove } from "../video/video-start.js";
 import { UsageError } from "./exit.js";
-import { mayMove, mediaKindOf } from "./media-kind.js";
+import { mediaKindOf } from "./media-kind.js";
 import type { Attachment, MediaFlags } from "./options.js";
 
 /** An attachment that has been opened; `close` frees its file. */

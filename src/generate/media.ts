@@ -1,9 +1,10 @@
 import { ModelConfigError, PromptError } from "../errors.js";
 import type { ClipProcessorConfig } from "../image/clip-config.js";
 import { processViews } from "../image/clip-processor.js";
-import type { RgbImage, Size } from "../image/image.js";
+import type { Rect, RgbImage, Size } from "../image/image.js";
 import { planViews } from "../image/image-mode.js";
-import type { ImagePlan } from "../image/view-plan.js";
+import { viewBox } from "../image/view-box.js";
+import type { ImagePlan, ViewPlan } from "../image/view-plan.js";
 import type { Encoder, MediaInput, PixelViews } from "../systems/encoder.js";
 import type { LlavaConfig } from "../systems/llava-config.js";
 import { float32 } from "../tensor-data.js";
@@ -20,13 +21,20 @@ export type Media =
       readonly sampling?: FrameSamplingOptions;
     };
 
+/** A view's size as the vision tower sees it, in pixels, and what it shows of the image. */
+export type ViewReport = Size & {
+  readonly role: ViewPlan["role"];
+  /** In pixels of the original image, not rounded; absent where a view shows border only. */
+  readonly box?: Rect;
+};
+
 /** What is done to an image or video, known before anything runs. */
 export type MediaReport = {
   readonly type: "image" | "video";
   /** Size as it came, in pixels. */
   readonly size: Size;
-  /** Size of each view that the vision tower sees, in pixels. */
-  readonly views: readonly Size[];
+  /** Each view that the vision tower sees (of a frame, for videos). */
+  readonly views: readonly ViewReport[];
   /** Tokens of the language model. */
   readonly tokens: number;
   readonly frames?: {
@@ -85,7 +93,20 @@ export const createMediaPreparation = (
     plan,
     key: await keyOf(pixelValues),
   });
-  const viewSizes = (plan: ImagePlan): Size[] => plan.views.map(({ output }) => sizeOf(output));
+  const reportViews = (plan: ImagePlan, size: Size): ViewReport[] =>
+    plan.views.map((view) => {
+      const box = viewBox(plan, view);
+      // A video's frames may be squeezed before they are cut.
+      const [x, y] = [size.width / plan.image.width, size.height / plan.image.height];
+      const { role, output } = view;
+      return {
+        ...sizeOf(output),
+        role,
+        ...(box && {
+          box: { left: box.left * x, top: box.top * y, width: box.width * x, height: box.height * y },
+        }),
+      };
+    });
 
   const planVideo = (video: VideoSource, sampling?: FrameSamplingOptions) => {
     const frames: FramePlan = planFrames(
@@ -96,7 +117,7 @@ export const createMediaPreparation = (
     const report: MediaReport = {
       type: "video",
       size: sizeOf(video),
-      views: viewSizes(plan),
+      views: reportViews(plan, video),
       tokens: encoder.countVideoTokens(plan, frames.indices.length),
       frames: {
         sampled: frames.indices.length,
@@ -113,7 +134,7 @@ export const createMediaPreparation = (
     const report: MediaReport = {
       type: "image",
       size: sizeOf(image),
-      views: viewSizes(plan),
+      views: reportViews(plan, image),
       tokens: encoder.countImageTokens(plan),
     };
     return { plan, report };

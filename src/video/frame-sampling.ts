@@ -10,6 +10,8 @@ export type FrameSamplingOptions = {
    * - `all`: every frame, as it reads folders of frames.
    */
   readonly rule?: "per-second" | "uniform" | "all";
+  /** For `per-second`: frames of each second; default 1, as in the released code. */
+  readonly framesPerSecond?: number;
   /** For `uniform`: how many frames. */
   readonly numFrames?: number;
   /**
@@ -57,7 +59,12 @@ export const spreadFrames = (frameCount: number, count: number): number[] => {
 
 const countWanted = (
   { frameCount, frameRate }: { readonly frameCount: number; readonly frameRate: number },
-  { rule = "per-second", numFrames, shortClip = "one-frame" }: FrameSamplingOptions,
+  {
+    rule = "per-second",
+    framesPerSecond = 1,
+    numFrames,
+    shortClip = "one-frame",
+  }: FrameSamplingOptions,
 ): number => {
   if (rule === "all") return frameCount;
   if (rule === "uniform") {
@@ -75,9 +82,14 @@ const countWanted = (
         "`uniform`, or re-encode the video at a constant frame rate.",
     );
   }
+  if (!(framesPerSecond > 0 && Number.isFinite(framesPerSecond))) {
+    throw new OptionsError(
+      `planFrames: framesPerSecond is above 0, got ${framesPerSecond}. Leave it out for 1.`,
+    );
+  }
   // A frame rate that was made from a duration must give that duration back, not a hair less.
-  const perSecond = Math.floor((frameCount / frameRate) * (1 + 1e-9));
-  if (perSecond >= 1) return perSecond;
+  const perSecond = Math.floor((frameCount / frameRate) * framesPerSecond * (1 + 1e-9));
+  if (perSecond >= 1) return Math.min(perSecond, Math.max(frameCount, 1));
   if (shortClip === "one-frame") return 1;
   throw new VideoDecodeError(
     `planFrames: with shortClip compat a clip lasts at least 1 second, got ${frameCount} frames at ` +
