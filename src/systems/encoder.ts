@@ -1,6 +1,7 @@
 import type { Graph, Session } from "../graph/index.js";
 import type { ImagePlan } from "../image/view-plan.js";
 import type { TensorData } from "../tensor-data.js";
+import type { TokenChoice, TokenOptions, TokenRoute } from "./token-choice.js";
 
 /** An image as the vision tower takes it. */
 export type PixelViews = {
@@ -11,14 +12,18 @@ export type PixelViews = {
 };
 
 /** What stands behind one placeholder of a prompt. */
-export type MediaInput =
+export type MediaInput = {
+  /** What is asked of the tokens of the image, or of every frame. */
+  readonly choice?: TokenChoice;
+} & (
   | { readonly kind: "image"; readonly views: PixelViews }
   | {
       readonly kind: "video";
       readonly numFrames: number;
       /** Frames in time order, each an image of its own; read once for every prompt. */
       readonly frames: () => AsyncIterable<PixelViews>;
-    };
+    }
+);
 
 export type EncodeOptions = {
   readonly signal?: AbortSignal;
@@ -35,7 +40,14 @@ export type EncodedPrompt = {
   readonly visualTokens: readonly number[];
   /** How many images or frames were found in the cache instead of being encoded. */
   readonly cachedViews: number;
-  readonly timings: { readonly visionMs: number; readonly fusionMs: number };
+  /** How many tokens were chosen for each image, or each frame of a video, where there was a choice. */
+  readonly routes?: readonly (readonly TokenRoute[])[];
+  readonly timings: {
+    readonly visionMs: number;
+    readonly fusionMs: number;
+    /** Of `visionMs`, what the router took, where there is one. */
+    readonly routerMs?: number;
+  };
 };
 
 /** The part of a system between pixels and the language model. */
@@ -49,10 +61,18 @@ export type Encoder = {
     media: readonly MediaInput[],
     options?: EncodeOptions,
   ): Promise<EncodedPrompt>;
-  /** Tokens that an image of this plan will take: exactly what `encodePrompt` then produces. */
-  countImageTokens(plan: ImagePlan): number;
+  /**
+   * Tokens that an image of this plan will take: exactly what `encodePrompt` then produces, or where a
+   * router chooses the most that it may.
+   */
+  countImageTokens(plan: ImagePlan, choice?: TokenChoice): number;
   /** Tokens that a video of so many frames of this plan will take. */
-  countVideoTokens(plan: ImagePlan, numFrames: number): number;
+  countVideoTokens(plan: ImagePlan, numFrames: number, choice?: TokenChoice): number;
+  /**
+   * What there is to choose for an image of this plan; absent where images always take the same
+   * tokens. Throws `OptionsError` for a choice that the system does not have.
+   */
+  readonly tokenOptions?: (plan: ImagePlan, choice?: TokenChoice) => TokenOptions;
 };
 
 /** Opens a graph of a loaded model. */

@@ -6,7 +6,7 @@ import { type LlamaConfig, parseLlamaConfig } from "../language/llama-config.js"
 import { type ClipConfig, clipGridSide, parseClipConfig } from "../vision/clip.js";
 import { parseProjectorType } from "../vision/projector.js";
 
-export type SystemName = "llava" | "llava-next" | "llava-mini";
+export type SystemName = "llava" | "llava-next" | "llava-mini" | "avg-llava";
 
 /** Which published layout the folder has; it decides the names of the weights. */
 export type CheckpointLayout = "original" | "transformers";
@@ -44,6 +44,7 @@ const originalFields = z.object({
   image_aspect_ratio: z.string().default("square"),
   image_grid_pinpoints: z.unknown().optional(),
   tokenizer_model_max_length: z.int().positive().nullish(),
+  vis_token_granularity: z.unknown().optional(),
 });
 
 const transformersFields = z.object({
@@ -122,8 +123,17 @@ const parseOriginal = (
   const ratio = fields.image_aspect_ratio;
   const anyres = ratio === "anyres";
   const language = parseLlamaConfig(raw);
+  const base = systemOf(modelType, architecture, anyres);
+  // Its checkpoints call themselves LLaVA; the granularities give them away.
+  const hasGranularities =
+    fields.vis_token_granularity !== undefined && fields.vis_token_granularity !== null;
+  if (hasGranularities && base === "llava-mini") {
+    throw new ModelConfigError(
+      "parseLlavaConfig: granularities pool the tokens that the language model reads, and LLaVA-Mini has fused its few with the question by then; leave vis_token_granularity out, or use LLaVA",
+    );
+  }
   return {
-    system: systemOf(modelType, architecture, anyres),
+    system: hasGranularities ? "avg-llava" : base,
     layout: "original",
     vision: parseClipConfig(vision),
     visionLayer: fields.mm_vision_select_layer,
@@ -175,7 +185,7 @@ const parseTransformers = (
 };
 
 /**
- * Reads `config.json` of a LLaVA-1.5, LLaVA-NeXT or LLaVA-Mini folder. `towerConfig` is the vision
+ * Reads `config.json` of a LLaVA-1.5, LLaVA-NeXT, AVG-LLaVA or LLaVA-Mini folder. `towerConfig` is the vision
  * tower's own config where the folder has one. Throws `UnknownArchitectureError` or
  * `ModelConfigError`.
  */
@@ -192,3 +202,11 @@ export const parseLlavaConfig = (config: unknown, towerConfig?: unknown): LlavaC
 /** Visual tokens of one view. */
 export const tokensPerView = (config: LlavaConfig): number =>
   clipGridSide(config.vision) ** 2 + (config.keepsClassToken ? 1 : 0);
+
+/** Grid of a view's patches. */
+export const viewGrid = (
+  config: LlavaConfig,
+): { readonly rows: number; readonly columns: number } => {
+  const side = clipGridSide(config.vision);
+  return { rows: side, columns: side };
+};

@@ -2,7 +2,6 @@ import { PromptError } from "../errors.js";
 import type { ImagePlan } from "../image/view-plan.js";
 import { int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
-import { clipGridSide } from "../vision/clip.js";
 import {
   type EncodeOptions,
   type Encoder,
@@ -13,16 +12,55 @@ import {
 } from "./encoder.js";
 import { FeatureCache } from "./feature-cache.js";
 import type { LlavaParams } from "./llava.js";
-import { type LlavaConfig, tokensPerView } from "./llava-config.js";
+import { type LlavaConfig, tokensPerView, viewGrid } from "./llava-config.js";
 import { llavaSpliceGraph, llavaVisionGraph } from "./llava-graphs.js";
 import { newlineIndex, planSpatialUnpad } from "./llava-next.js";
 import { planSplice } from "./splice.js";
+import type { TokenChoice, TokenOptions, TokenRoute } from "./token-choice.js";
 
 /** Views' tokens in the order in which they enter the language model; `newlineIndex` is the newline. */
 export const planImageTokens = (plan: ImagePlan, config: LlavaConfig): number[] =>
   config.mergeType === "spatial_unpad" && plan.views.length > 1
-    ? planSpatialUnpad(plan, clipGridSide(config.vision))
+    ? planSpatialUnpad(plan, viewGrid(config))
     : Array.from({ length: plan.views.length * tokensPerView(config) }, (_, index) => index);
+
+/** The visual tokens of an image as a prompt takes them. */
+export type LaidOutImage = {
+  readonly tokens: TensorData; // [V, M, D]
+  /** Rows of `tokens` in the order in which the language model reads them; `newlineIndex` is the newline. */
+  readonly layout: readonly number[];
+  /** What was chosen, where there was a choice. */
+  readonly route?: TokenRoute;
+  readonly routerMs?: number;
+};
+
+/** What a system does to an image's tokens before the language model reads them. */
+export type ImageReduction = {
+  /** Says what there is to choose, where there is a choice. */
+  readonly tokenOptions?: (plan: ImagePlan, choice?: TokenChoice) => TokenOptions;
+  /** Rows of an image of this plan: exactly, or the most that a router may choose. */
+  count(plan: ImagePlan, choice?: TokenChoice): number;
+  layOut(image: {
+    readonly tokens: TensorData; // [V, N, D]
+    readonly plan: ImagePlan;
+    /** Ids of the prompt's text. */
+    readonly textIds: readonly number[];
+    readonly choice?: TokenChoice;
+  }): Promise<LaidOutImage> | LaidOutImage;
+};
+
+/** Every token of every view. */
+const keepAll = (config: LlavaConfig): ImageReduction => ({
+  count: (plan) => planImageTokens(plan, config).length,
+  layOut: ({ tokens, plan }) => ({ tokens, layout: planImageTokens(plan, config) }),
+});
+
+export type LlavaEncoderOptions = {
+  /** What becomes of an image's tokens; all are kept when absent. */
+  readonly reduction?: ImageReduction;
+  /** Whether earlier answers are part of the text that the reduction reads. */
+  readonly readsAnswers?: boolean;
+};
 
 const joinRows = (parts: readonly TensorData[], width: number): TensorData<"float32"> => {
   const length = parts.reduce((sum, part) => sum + part.data.length, 0);
@@ -40,6 +78,7 @@ export const createLlavaEncoder = (
   params: LlavaParams,
   config: LlavaConfig,
   { open, featureCacheBytes }: EncoderContext,
+  { reduction = keepAll(config), readsAnswers = true }: LlavaEncoderOptions = {},
 ): Encoder => {
   const width = config.language.width;
   const cache = new FeatureCache(featureCacheBytes);
@@ -52,7 +91,7 @@ export const createLlavaEncoder = (
   const encodePrompt = async (
     ids: readonly number[],
     media: readonly MediaInput[],
-    { signal, onProgress }: EncodeOptions = {},
+    { signal, isAnswer, onProgress }: EncodeOptions = {},
   ) => {
     const startedMs = performance.now();
     const total = media.reduce(
@@ -64,32 +103,50 @@ export const createLlavaEncoder = (
     let numRows = 0;
     let cachedViews = 0;
     let done = 0;
+    let routerMs: number | undefined;
+    const routes: TokenRoute[][] = media.map(() => []);
+    const textIds = ids.filter(
+      (id, place) => id !== imagePlaceholderId && (readsAnswers || isAnswer?.[place] !== true),
+    );
 
-    const encodeImage = async (views: PixelViews): Promise<number[]> => {
+    const encodeImage = async (
+      { key, pixels, plan }: PixelViews,
+      choice: TokenChoice | undefined,
+      ownRoutes: TokenRoute[],
+    ): Promise<number[]> => {
       signal?.throwIfAborted();
-      let tokens = cache.get(views.key)?.tokens;
+      let tokens = cache.get(key)?.tokens;
       if (tokens === undefined) {
         const session = await vision();
-        ({ tokens } = await session.run({ pixels: views.pixels }));
-        cache.set(views.key, { tokens });
+        ({ tokens } = await session.run({ pixels }));
+        cache.set(key, { tokens });
       } else {
         cachedViews += 1;
       }
+      const laidOut = await reduction.layOut({
+        tokens,
+        plan,
+        textIds,
+        ...(choice && { choice }),
+      });
+      if (laidOut.route !== undefined) ownRoutes.push(laidOut.route);
+      if (laidOut.routerMs !== undefined) routerMs = (routerMs ?? 0) + laidOut.routerMs;
       const first = numRows;
-      parts.push(tokens);
-      numRows += tokens.shape[0] * tokens.shape[1];
+      parts.push(laidOut.tokens);
+      numRows += laidOut.tokens.shape[0] * laidOut.tokens.shape[1];
       onProgress?.(++done, total);
-      return planImageTokens(views.plan, config).map((index) =>
-        index === newlineIndex ? newlineIndex : first + index,
-      );
+      return laidOut.layout.map((index) => (index === newlineIndex ? newlineIndex : first + index));
     };
-    for (const item of media) {
+    for (const [index, item] of media.entries()) {
+      const own = routes[index];
       if (item.kind === "image") {
-        rowsOfMedia.push(await encodeImage(item.views));
+        rowsOfMedia.push(await encodeImage(item.views, item.choice, own));
         continue;
       }
       const rows: number[] = [];
-      for await (const frame of item.frames()) rows.push(...(await encodeImage(frame)));
+      for await (const frame of item.frames()) {
+        for (const row of await encodeImage(frame, item.choice, own)) rows.push(row);
+      }
       if (rows.length === 0)
         throw new PromptError("encodePrompt: a video needs at least one frame");
       rowsOfMedia.push(rows);
@@ -117,14 +174,19 @@ export const createLlavaEncoder = (
       embeddings: embeddings as TensorData<"float32">,
       visualTokens: rowsOfMedia.map((rows) => rows.length),
       cachedViews,
-      timings: { visionMs, fusionMs: performance.now() - startedMs - visionMs },
+      ...(reduction.tokenOptions && { routes }),
+      timings: {
+        visionMs,
+        fusionMs: performance.now() - startedMs - visionMs,
+        ...(routerMs !== undefined && { routerMs }),
+      },
     };
   };
 
-  const countImageTokens = (plan: ImagePlan): number => planImageTokens(plan, config).length;
   return {
     encodePrompt,
-    countImageTokens,
-    countVideoTokens: (plan, numFrames) => numFrames * countImageTokens(plan),
+    countImageTokens: (plan, choice) => reduction.count(plan, choice),
+    countVideoTokens: (plan, numFrames, choice) => numFrames * reduction.count(plan, choice),
+    ...(reduction.tokenOptions && { tokenOptions: reduction.tokenOptions }),
   };
 };

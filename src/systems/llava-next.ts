@@ -14,17 +14,26 @@ export type Lattice = { readonly rows: number; readonly columns: number };
 /**
  * Which rows and columns of a lattice hold image and not padding. The arithmetic is that of the
  * released code, in this order: its truncations decide counts.
+ *
+ * The released code takes the lattice's own aspect for that of the tiles, which is wrong where cells
+ * are not square: AVG-LLaVA's 288 and 72 tokens lose half of their rows. With `tiles`, the grid of
+ * tiles, the aspect is read off that.
  */
 export const planUnpad = (
   image: Size,
   { rows, columns }: Lattice,
+  tiles?: Lattice,
 ): { rows: Range; columns: Range } => {
-  if (image.width / image.height > columns / rows) {
-    const kept = Math.trunc(image.height * (columns / image.width));
+  const aspect = tiles ?? { rows, columns };
+  // Sides that the lattice would have if its cells were squares.
+  const columnsOfRows = tiles ? tiles.columns * (rows / tiles.rows) : columns;
+  const rowsOfColumns = tiles ? tiles.rows * (columns / tiles.columns) : rows;
+  if (image.width / image.height > aspect.columns / aspect.rows) {
+    const kept = Math.trunc(image.height * (columnsOfRows / image.width));
     const cut = Math.floor((rows - kept) / 2);
     return { rows: { start: cut, end: rows - cut }, columns: { start: 0, end: columns } };
   }
-  const kept = Math.trunc(image.width * (rows / image.height));
+  const kept = Math.trunc(image.width * (rowsOfColumns / image.height));
   const cut = Math.floor((columns - kept) / 2);
   return { rows: { start: 0, end: rows }, columns: { start: cut, end: columns - cut } };
 };
@@ -34,19 +43,24 @@ export const newlineIndex = -1;
 
 /**
  * The order in which an image's tokens enter the language model: indices into `[V·N]` (views in
- * order, raster order within), or `newlineIndex`. `side` is the side of a view's token grid.
+ * order, raster order within), or `newlineIndex`. `grid` is a view's grid of tokens; `aspect` says
+ * whose aspect unpadding goes by (`planUnpad`). A single view ends with a newline.
  */
-export const planSpatialUnpad = (plan: ImagePlan, side: number): number[] => {
-  const perView = side * side;
+export const planSpatialUnpad = (
+  plan: ImagePlan,
+  grid: Lattice,
+  aspect: "lattice" | "tiles" = "lattice",
+): number[] => {
+  const perView = grid.rows * grid.columns;
   const layout = Array.from({ length: perView }, (_, index) => index);
-  const { columns: tileColumns, rows: tileRows } = plan.grid;
-  if (tileColumns * tileRows === 0) return [...layout, newlineIndex];
-  const lattice = { rows: tileRows * side, columns: tileColumns * side };
-  const kept = planUnpad(plan.image, lattice);
+  const tiles = plan.grid;
+  if (tiles.columns * tiles.rows === 0) return [...layout, newlineIndex];
+  const lattice = { rows: tiles.rows * grid.rows, columns: tiles.columns * grid.columns };
+  const kept = planUnpad(plan.image, lattice, aspect === "tiles" ? tiles : undefined);
   for (let row = kept.rows.start; row < kept.rows.end; row += 1) {
     for (let column = kept.columns.start; column < kept.columns.end; column += 1) {
-      const tile = Math.floor(row / side) * tileColumns + Math.floor(column / side);
-      const inside = (row % side) * side + (column % side);
+      const tile = Math.floor(row / grid.rows) * tiles.columns + Math.floor(column / grid.columns);
+      const inside = (row % grid.rows) * grid.columns + (column % grid.columns);
       layout.push((1 + tile) * perView + inside);
     }
     layout.push(newlineIndex);

@@ -4,6 +4,7 @@
  */
 import type { DimBindings, Graph } from "../graph/index.js";
 import type { ImagePlan } from "../image/view-plan.js";
+import type { TokenChoice } from "./token-choice.js";
 
 /** The parts that costs are told apart by; the language model is `prefill` while it reads a prompt. */
 export const encoderParts = ["vision", "projector", "compression", "fusion", "router"] as const;
@@ -11,7 +12,12 @@ export const costParts = [...encoderParts, "prefill"] as const;
 export type CostPart = (typeof costParts)[number];
 
 /** A medium as it is planned: an image is one frame, the frames of a video share one plan. */
-export type PlannedMedium = { readonly plan: ImagePlan; readonly numFrames: number };
+export type PlannedMedium = {
+  readonly plan: ImagePlan;
+  readonly numFrames: number;
+  /** What is asked of its tokens. */
+  readonly choice?: TokenChoice;
+};
 
 export type RunRequest = {
   readonly media: readonly PlannedMedium[];
@@ -40,6 +46,8 @@ export type Billing = {
   readonly tower: "read" | "whole";
   /** Whether a fusion's own place for the image placeholder is billed. */
   readonly placeholder: "billed" | "left-out";
+  /** Attention within windows of a view: as it is, or as if it went over the whole view. */
+  readonly windows: "own" | "dense";
 };
 
 /** Plans the runs of requests to one system; graphs are built when first needed, and once. */

@@ -1,6 +1,11 @@
+import { OptionsError } from "../errors.js";
 import type { LlamaConfig } from "../language/llama-config.js";
 import { ParameterScope } from "../nn/parameter-scope.js";
 import type { RenameRule } from "../weights/rename.js";
+import { avgLlavaNames, avgLlavaParams } from "./avg-llava.js";
+import { type AvgLlavaVariant, parseAvgLlavaConfig } from "./avg-llava-config.js";
+import { createAvgLlavaEncoder } from "./avg-llava-encoder.js";
+import { createAvgLlavaRunPlanner } from "./avg-llava-runs.js";
 import type { Encoder, EncoderContext } from "./encoder.js";
 import { type LlavaParams, llavaNames, llavaParams } from "./llava.js";
 import { type LlavaConfig, parseLlavaConfig } from "./llava-config.js";
@@ -30,6 +35,8 @@ export type System = {
 export type SystemOptions = {
   /** LLaVA-Mini: which of the differences between paper and released code to follow. */
   readonly variant?: LlavaMiniVariant;
+  /** AVG-LLaVA: the same; what the model's config names when absent. */
+  readonly avgLlava?: AvgLlavaVariant;
 };
 
 /** Buffers that older checkpoints store and that are no parameters. */
@@ -42,10 +49,29 @@ export const ignoredTensors: readonly RegExp[] = [/\.rotary_emb\.inv_freq$/, /\.
 export const parseSystem = (
   config: unknown,
   towerConfig?: unknown,
-  { variant }: SystemOptions = {},
+  { variant, avgLlava }: SystemOptions = {},
 ): System => {
   const llava = parseLlavaConfig(config, towerConfig);
   const scope = new ParameterScope();
+  if (llava.system === "avg-llava") {
+    const avg = parseAvgLlavaConfig(config, towerConfig, avgLlava);
+    const params = avgLlavaParams(scope, avg);
+    return {
+      config: avg,
+      language: avg.language,
+      params,
+      names: avgLlavaNames(avg),
+      maxMedia: Number.POSITIVE_INFINITY,
+      readsAnswers: avg.variant.earlierAnswers === "left-out",
+      createEncoder: (context) => createAvgLlavaEncoder(params, avg, context),
+      createRunPlanner: (billing) => createAvgLlavaRunPlanner(params, avg, billing),
+    };
+  }
+  if (avgLlava !== undefined) {
+    throw new OptionsError(
+      `parseSystem: an AVG-LLaVA variant needs a model with granularities, got ${llava.system}; leave it out`,
+    );
+  }
   if (llava.system === "llava-mini") {
     const mini = parseLlavaMiniConfig(config, towerConfig, variant);
     const params = llavaMiniParams(scope, mini);

@@ -49,7 +49,7 @@ describe("LLaVA-NeXT lays out tokens as the released code does", () => {
     expect([kept.rows.start, kept.rows.end]).toEqual(recorded.compat_rows);
     expect([kept.columns.start, kept.columns.end]).toEqual(recorded.compat_cols);
 
-    const layout = planSpatialUnpad(plan, 24);
+    const layout = planSpatialUnpad(plan, { rows: 24, columns: 24 });
     expect(layout.length).toBe(recorded.compat_tokens);
     const numRows = kept.rows.end - kept.rows.start;
     expect(layout.filter((index) => index === newlineIndex).length).toBe(numRows);
@@ -75,7 +75,7 @@ describe("LLaVA-NeXT lays out tokens as the released code does", () => {
     };
     let previous: { row: number; column: number } | undefined;
     let row = planUnpad(plan.image, { rows: 48, columns: 48 }).rows.start;
-    for (const index of planSpatialUnpad(plan, side).slice(side ** 2)) {
+    for (const index of planSpatialUnpad(plan, { rows: side, columns: side }).slice(side ** 2)) {
       if (index === newlineIndex) {
         previous = undefined;
         row += 1;

@@ -7,3 +7,4 @@ export * from "./normalise.js";
 export * from "./reduce.js";
 export * from "./rope.js";
 export * from "./token-loss.js";
+export * from "./top-indices.js";
