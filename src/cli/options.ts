@@ -31,7 +31,7 @@ export const parseInteger = (text: string): number => {
   return Number(text);
 };
 
-const parseCount = (text: string): number => {
+export const parseCount = (text: string): number => {
   const value = parseInteger(text);
   if (value < 1)
     throw new InvalidArgumentError(`Give a whole number of at least 1, got "${text}".`);

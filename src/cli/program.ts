@@ -6,6 +6,7 @@ import type { CommandContext } from "./command-context.js";
 import { applyConfigFile } from "./config-file.js";
 import { addDemoCommand } from "./demo.js";
 import { checkSwitches } from "./environment.js";
+import { addEvalCommand } from "./eval.js";
 import { endingOf, exitCodes, Interrupted } from "./exit.js";
 import { addInitCommand } from "./init.js";
 import { addInspectCommand } from "./inspect.js";
@@ -25,6 +26,7 @@ const adders = [
   addChatCommand,
   addInspectCommand,
   addVerifyCommand,
+  addEvalCommand,
   addInitCommand,
   addTrainCommand,
   addScenesCommand,

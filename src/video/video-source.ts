@@ -4,7 +4,7 @@ import type { RgbImage } from "../image/image.js";
 /** An opened video: what its header says, and its frames when asked for. */
 export type VideoSource = {
   /** What reads it. */
-  readonly decoder: "webcodecs" | "ffmpeg" | "animation" | "folder";
+  readonly decoder: "webcodecs" | "ffmpeg" | "animation" | "folder" | "memory";
   readonly frameCount: number;
   /** Frames per second on average. */
   readonly frameRate: number;

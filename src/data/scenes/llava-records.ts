@@ -4,8 +4,11 @@ import { type QuestionOptions, questionsFor } from "./questions/index.js";
 import type { Question } from "./questions/question.js";
 import { type Scene, sceneId } from "./scene.js";
 
-/** `questions` and `descriptions` about an image; `texts`: questions about a description, without an image. */
-export const recordContents = ["questions", "descriptions", "texts"] as const;
+/**
+ * `questions` and `descriptions` about an image. Without an image: `texts`, questions about a description, and
+ * `retellings`, the same facts in another order, where nearly every word must be looked up in the description.
+ */
+export const recordContents = ["questions", "descriptions", "texts", "retellings"] as const;
 export type RecordContent = (typeof recordContents)[number];
 
 export type SceneRecord = {
@@ -28,6 +31,9 @@ export type RecordOptions = QuestionOptions & {
 /** What a description is asked for with. */
 export const describeRequest = "Describe the image.";
 export const describeClipRequest = "Describe the video.";
+
+/** Retellings have variants of their own, far from those of descriptions. */
+const retellingVariants = 1_000_000;
 
 /** The records of a scene whose image, or folder of frames, lies at `path`. */
 export const createRecords = (
@@ -67,8 +73,22 @@ export const createRecords = (
     questions: [],
   });
 
+  const retell = (): SceneRecord => ({
+    id: `${id}-retellings`,
+    conversations: [
+      {
+        from: "human",
+        value: `${describeScene(scene, variant)}\n${isClip ? describeClipRequest : describeRequest}`,
+      },
+      { from: "gpt", value: describeScene(scene, (variant ?? 0) + retellingVariants) },
+    ],
+    content: "retellings",
+    questions: [],
+  });
+
   return contents.flatMap((content) => {
     if (content === "descriptions") return describe();
+    if (content === "retellings") return retell();
     return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);
   });
 };
