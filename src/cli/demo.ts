@@ -10,7 +10,7 @@ import type { PresetName } from "../load/presets.js";
 import type { CommandContext } from "./command-context.js";
 import { drawExampleImage } from "./example-image.js";
 import { previewImage } from "./image-preview.js";
-import { kvBytesPerToken } from "./kv-bytes.js";
+import { kvBytesPerToken } from "../cost/kv-bytes.js";
 import { addEngineOptions, type EngineFlags } from "./options.js";
 import { formatBytes, formatCount } from "./quantities.js";
 import { formatTable } from "./table.js";

@@ -19,7 +19,7 @@ import {
   openModelFolder,
 } from "../weights/model-folder.node.js";
 import { createRenameTable } from "../weights/rename.js";
-import { kvBytesPerToken } from "./kv-bytes.js";
+import { kvBytesPerToken } from "../cost/kv-bytes.js";
 
 /** Parameters of one part of a model. */
 export type PartSize = { readonly part: string; readonly parameters: number };

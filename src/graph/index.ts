@@ -12,4 +12,4 @@ export {
 export type { ExternalLocation } from "./onnx/onnx-messages.js";
 export * from "./operators/index.js";
 export * from "./shape.js";
-export { constant, input, Tensor } from "./tensor.js";
+export { constant, input, type Operation, Tensor } from "./tensor.js";

@@ -122,6 +122,7 @@ export const productOfDims = (shape: Shape): Dim => multiplyDims(...shape);
 
 /** The value of `side` under `bindings`. Throws `GraphError` when a name has no value. */
 export const evaluateDim = (side: Dim, bindings: DimBindings): number => {
+  if (typeof side === "number") return side;
   let value = 0;
   for (const [names, coefficient] of termsOf(side)) {
     let term = coefficient;

@@ -82,7 +82,9 @@ export const createLlavaMiniEncoder = (
     }
 
     const rawAnswers = config.variant.earlierAnswers === "raw" ? isAnswer : undefined;
-    const plan = planFusion([ids], config, rawAnswers === undefined ? undefined : [rawAnswers]);
+    const { keyMask, positions } = planFusion([ids], config, rawAnswers && [rawAnswers]);
+    // Without fusion layers nothing has a position.
+    const fusionPlan = { keyMask, ...(config.prefusionLayers > 0 && { positions }) };
     const total = item.kind === "image" ? 1 : item.numFrames;
     const compressed: Float32Array[] = [];
     let text = new Float32Array(0);
@@ -103,7 +105,7 @@ export const createLlavaMiniEncoder = (
       timings.visionMs += performance.now() - startedMs;
       const fusionStartedMs = performance.now();
       const session = await fuse();
-      const fused = await session.run({ ids: knownIds, ...plan, ...visual });
+      const fused = await session.run({ ids: knownIds, ...fusionPlan, ...visual });
       compressed.push(fused.fusedCompressed.data as Float32Array);
       const frameText = fused.fusedText.data as Float32Array;
       if (compressed.length === 1) {

@@ -1,0 +1,88 @@
+/**
+ * The published models by their public configs, for estimating what they cost: shapes alone, no
+ * weights. Keys are those that decide shapes, under their published names.
+ */
+import { type ClipProcessorConfig, clipConfig } from "../image/clip-config.js";
+import { parseSystem, type System } from "../systems/system.js";
+
+const vicuna7b = {
+  vocab_size: 32_000,
+  hidden_size: 4096,
+  intermediate_size: 11_008,
+  num_hidden_layers: 32,
+  num_attention_heads: 32,
+  num_key_value_heads: 32,
+  rms_norm_eps: 1e-5,
+  max_position_embeddings: 4096,
+};
+const vicuna13b = {
+  ...vicuna7b,
+  hidden_size: 5120,
+  intermediate_size: 13_824,
+  num_hidden_layers: 40,
+  num_attention_heads: 40,
+  num_key_value_heads: 40,
+};
+const llama8b = {
+  ...vicuna7b,
+  vocab_size: 128_256,
+  intermediate_size: 14_336,
+  num_key_value_heads: 8,
+  rope_theta: 500_000,
+  rope_scaling: {
+    rope_type: "llama3",
+    factor: 8,
+    low_freq_factor: 1,
+    high_freq_factor: 4,
+    original_max_position_embeddings: 8192,
+  },
+  max_position_embeddings: 131_072,
+};
+
+const clipTower = {
+  mm_vision_tower: "openai/clip-vit-large-patch14-336",
+  mm_projector_type: "mlp2x_gelu",
+  mm_vision_select_layer: -2,
+  mm_vision_select_feature: "patch",
+};
+const llava = { ...clipTower, model_type: "llava_llama", image_aspect_ratio: "pad" };
+const next = {
+  ...llava,
+  image_aspect_ratio: "anyres",
+  mm_patch_merge_type: "spatial_unpad",
+  image_grid_pinpoints: [
+    [336, 672],
+    [672, 336],
+    [672, 672],
+    [1008, 336],
+    [336, 1008],
+  ],
+};
+const mini = {
+  ...clipTower,
+  model_type: "llava_mini_llama",
+  compressor_size: 1,
+  prefusion_layer_num: 4,
+  resolution_ratio: 1,
+};
+
+export const publishedSizes = {
+  "llava-1.5-7b": { ...llava, ...vicuna7b },
+  "llava-1.5-13b": { ...llava, ...vicuna13b },
+  "llava-next-7b": { ...next, ...vicuna7b },
+  "llava-next-13b": { ...next, ...vicuna13b },
+  "llava-mini-7b": { ...mini, ...vicuna7b },
+  "llava-mini-llama-3.1-8b": { ...mini, ...llama8b },
+  "llava-mini-hd-7b": { ...mini, ...vicuna7b, compressor_size: 8, resolution_ratio: 2 },
+} satisfies Readonly<Record<string, object>>;
+
+export type PublishedSize = keyof typeof publishedSizes;
+
+/** A published size with its image processor, changed by `changes` (keys of `config.json`). */
+export const publishedModel = (
+  name: PublishedSize,
+  changes: Readonly<Record<string, unknown>> = {},
+): { readonly system: System; readonly processor: ClipProcessorConfig } => {
+  const system = parseSystem({ ...publishedSizes[name], ...changes });
+  return { system, processor: clipConfig(system.config.vision.imageSizePx) };
+};
