@@ -1,6 +1,7 @@
 import { stat } from "node:fs/promises";
 import { basename, resolve } from "node:path";
 import { ModelNotFoundError, OfflineError, OptionsError } from "../errors.js";
+import { findEmbeddedModel } from "./embedded-models.node.js";
 import { filesOnDisk } from "./folder-files.node.js";
 import {
   findSnapshot,
@@ -41,7 +42,7 @@ const checkRevision = (revision: string): void => {
 };
 
 /**
- * Opens a model: a local folder as it is, or a hub repository `org/name` from the Hugging Face cache, downloading only
+ * Opens a model: a local folder as it is, an embedded model by its name, or a hub repository `org/name` from the Hugging Face cache, downloading only
  * what is needed and not cached. Reads settings and tensor headers, no tensor.
  *
  * @throws ModelNotFoundError where neither exists or the weights are no safetensors; OfflineError where it would have
@@ -64,9 +65,11 @@ export const openModelFolder = async (
     throw new ModelNotFoundError(
       `openModelFolder: the path must be a folder, got the file ${pathOrRepository}. Name the folder that holds it.`,
     );
+  const embedded = await findEmbeddedModel(pathOrRepository);
+  if (embedded !== undefined) return readOnDisk(embedded, pathOrRepository);
   if (!isRepository(pathOrRepository))
     throw new ModelNotFoundError(
-      `openModelFolder: the name must be a folder or a hub repository like org/name, got "${pathOrRepository}", which is neither. Check the spelling.`,
+      `openModelFolder: the name must be a folder, an embedded model or a hub repository like org/name, got "${pathOrRepository}", which is none of them. Check the spelling.`,
     );
   checkRevision(revision);
   const cached = await findSnapshot(cacheDir, pathOrRepository, revision);
