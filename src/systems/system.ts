@@ -1,6 +1,7 @@
 import { OptionsError } from "../errors.js";
 import type { LlamaConfig } from "../language/llama-config.js";
 import { ParameterScope } from "../nn/parameter-scope.js";
+import { unusedCompressorTensors } from "../reduce/early-compressor.js";
 import type { RenameRule } from "../weights/rename.js";
 import { avgLlavaNames, avgLlavaParams } from "./avg-llava.js";
 import { type AvgLlavaVariant, parseAvgLlavaConfig } from "./avg-llava-config.js";
@@ -40,7 +41,11 @@ export type SystemOptions = {
 };
 
 /** Buffers that older checkpoints store and that are no parameters. */
-export const ignoredTensors: readonly RegExp[] = [/\.rotary_emb\.inv_freq$/, /\.position_ids$/];
+export const ignoredTensors: readonly RegExp[] = [
+  /\.rotary_emb\.inv_freq$/,
+  /\.position_ids$/,
+  unusedCompressorTensors,
+];
 
 /**
  * Reads a model's `config.json` and describes its system. `towerConfig` is the vision tower's own

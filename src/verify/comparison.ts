@@ -14,13 +14,17 @@ export type TensorVerdict = {
   readonly reason?: string;
 };
 
-/** Compares where `mask` is true (one entry per row of the last side), or everywhere. */
+/**
+ * Compares where `mask` is true (one entry per row of the last side), or everywhere. `scale`: what
+ * errors are relative to, for tensors that are 0 but for rounding; else the largest recorded value.
+ */
 export const compareTensors = (
   name: string,
   recorded: TensorData,
   produced: TensorData | undefined,
   tolerance: number,
   mask?: readonly boolean[],
+  scale?: number,
 ): TensorVerdict => {
   const fail = (reason: string): TensorVerdict => ({
     name,
@@ -59,6 +63,6 @@ export const compareTensors = (
     largest = Math.max(largest, Math.abs(recorded.data[index]));
     difference = Math.max(difference, Math.abs(value - recorded.data[index]));
   }
-  const relativeError = difference === 0 ? 0 : difference / (largest || 1);
+  const relativeError = difference === 0 ? 0 : difference / (scale ?? (largest || 1));
   return { name, relativeError, tolerance, ok: relativeError <= tolerance };
 };

@@ -4,7 +4,7 @@ import { type LocatedTensor, locateParameters } from "../load/parameter-source.j
 import { ignoredTensors } from "../systems/system.js";
 import type { ModelFolder } from "../weights/model-folder.js";
 import { createRenameTable } from "../weights/rename.js";
-import type { Recorded } from "./recorded.js";
+import type { Recorded, VerifyContext } from "./recorded.js";
 import { type VerifyResult, verifyModel } from "./verify.js";
 
 /** The file of a model folder that holds recorded inputs and outputs. */
@@ -18,13 +18,14 @@ export const noRecordedFile = (folder: string, cause?: unknown): ModelNotFoundEr
 
 /**
  * Runs the recorded inputs of an opened folder and compares. `found`: its tensors, each with the
- * file as `engine` looks for it. `tolerance`: relative to each tensor's largest value.
+ * file as `engine` looks for it; `readFile`: further files of the folder. `tolerance`: relative to each tensor's largest value.
  */
 export const verifyRecordedFolder = async (
   folder: ModelFolder,
   recorded: Recorded,
   found: ReadonlyMap<string, LocatedTensor>,
   engine: Engine,
+  readFile: VerifyContext["readFile"],
   tolerance?: number,
 ): Promise<VerifyResult> => {
   const tower = await folder.subfolder("vision_tower");
@@ -34,6 +35,7 @@ export const verifyRecordedFolder = async (
       config: folder.config,
       towerConfig: tower?.config,
       engine,
+      readFile,
       locate: (parameters, names) =>
         locateParameters(parameters, found, createRenameTable(names), { ignore: ignoredTensors }),
     },

@@ -6,12 +6,17 @@ import type { RenameRule } from "../weights/rename.js";
 /** Inputs, intermediates and outputs that a reference recorded, by name. */
 export type Recorded = ReadonlyMap<string, TensorData>;
 
+/** Largest accepted difference, relative to a tensor's largest value. */
+export const defaultTolerance = 1e-4;
+
 /** What a producer works with. */
 export type VerifyContext = {
   readonly recorded: Recorded;
   readonly config: unknown;
   readonly towerConfig?: unknown;
   readonly engine: Engine;
+  /** A whole safetensors file of the folder; undefined where there is none of that name. */
+  readFile(name: string): Promise<Recorded | undefined>;
   /** Finds the parameters of a model in the folder's weights. */
   locate(parameters: ParameterTree, names: readonly RenameRule[]): ParameterSource;
 };
@@ -21,8 +26,12 @@ export type Produced = {
   readonly tensors: ReadonlyMap<string, TensorData>;
   /** Recorded tensors that are inputs: nothing to compare. */
   readonly inputs: ReadonlySet<string>;
+  /** What other files of the folder record, as `file/name`; compared as well. */
+  readonly further?: Recorded;
   /** Rows of a tensor that mean something (padding left out), one entry per row. */
   readonly masks?: ReadonlyMap<string, readonly boolean[]>;
+  /** What errors are relative to, for tensors that are 0 but for rounding. */
+  readonly scales?: ReadonlyMap<string, number>;
   /** Tolerances other than the default. */
   readonly tolerances?: ReadonlyMap<string, number>;
 };

@@ -24,10 +24,22 @@ export const verifyWebFolder = async (
   if (file === undefined) throw noRecordedFile(folder.path);
   const bytes = new Uint8Array(await file.arrayBuffer());
   const { tensors: recorded } = parseSafetensors(bytes, recordedFileName);
+  const readRecordedFile = async (name: string) => {
+    const further = await readFile(name);
+    if (further === undefined) return undefined;
+    return parseSafetensors(new Uint8Array(await further.arrayBuffer()), name).tensors;
+  };
   const files = await weightFiles(folder.tensors);
   const engine = createWebEngine({ ...options, files });
   try {
-    return await verifyRecordedFolder(folder, recorded, folder.tensors, engine, tolerance);
+    return await verifyRecordedFolder(
+      folder,
+      recorded,
+      folder.tensors,
+      engine,
+      readRecordedFile,
+      tolerance,
+    );
   } finally {
     await engine.close();
   }

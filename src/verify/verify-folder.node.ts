@@ -12,6 +12,7 @@ import { openModelFolder } from "../weights/model-folder.node.js";
 import { openSafetensors, readTensor } from "../weights/safetensors-file.node.js";
 import { noRecordedFile, recordedFileName, verifyRecordedFolder } from "./recorded-folder.js";
 import { verifySlicing } from "./slice-plans.js";
+import { verifyTokenCounts } from "./token-counts.js";
 import { compareRecorded, type VerifyResult } from "./verify.js";
 
 export type VerifyOptions = NodeEngineOptions & {
@@ -22,17 +23,22 @@ export type VerifyOptions = NodeEngineOptions & {
 /** Pixel values are compared more strictly: they follow from 8-bit pixels by two roundings. */
 const pixelTolerance = 1e-5;
 
+/** All tensors of a file. */
+const readTensors = async (path: string): Promise<Map<string, TensorData>> => {
+  const file = await openSafetensors(path);
+  const tensors = new Map<string, TensorData>();
+  for (const [name, entry] of file.tensors) tensors.set(name, await readTensor(path, entry));
+  return tensors;
+};
+
 /** The recorded tensors of a folder. Throws `ModelNotFoundError` where it has none. */
 export const readRecorded = async (folder: string): Promise<Map<string, TensorData>> => {
   const path = join(folder, recordedFileName);
-  const file = await openSafetensors(path).catch((cause: unknown) => {
+  return readTensors(path).catch((cause: unknown) => {
     if ((cause as { code?: string }).code !== "ENOENT" && !(cause instanceof ModelNotFoundError))
       throw cause;
     throw noRecordedFile(folder, cause);
   });
-  const recorded = new Map<string, TensorData>();
-  for (const [name, entry] of file.tensors) recorded.set(name, await readTensor(path, entry));
-  return recorded;
 };
 
 const readJson = async (path: string): Promise<unknown> => {
@@ -90,7 +96,7 @@ const verifySlicePlans = async (
 
 /**
  * Verifies a folder: a model with recorded inputs and outputs, images with their recorded
- * preprocessing, or recorded slice plans. Throws typed errors for folders that are none of these.
+ * preprocessing, recorded slice plans or token counts. Throws typed errors for folders that are none of these.
  */
 export const verifyFolder = async (
   folder: string,
@@ -105,12 +111,17 @@ export const verifyFolder = async (
   if (!names.includes("config.json") && names.includes("slices.json")) {
     return verifySlicePlans(folder, names);
   }
+  if (!names.includes("config.json") && names.includes("token_counts.json")) {
+    return verifyTokenCounts(await readJson(join(folder, "token_counts.json")));
+  }
   const model = await openModelFolder(folder, { offline: true });
   const recorded = await readRecorded(folder);
   const found = await locateForEngine(model.tensors);
   const engine: Engine = createNodeEngine(engineOptions);
   try {
-    return await verifyRecordedFolder(model, recorded, found, engine, tolerance);
+    const readFurther = async (name: string) =>
+      names.includes(name) ? readTensors(join(folder, name)) : undefined;
+    return await verifyRecordedFolder(model, recorded, found, engine, readFurther, tolerance);
   } finally {
     await engine.close();
   }

@@ -31,5 +31,6 @@ const result = await verifyRecordedFolder(
   await readRecorded(path),
   await locateForEngine(folder.tensors),
   engine,
+  async () => undefined,
 );
 process.stdout.write(JSON.stringify(result));

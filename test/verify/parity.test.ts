@@ -35,6 +35,10 @@ describe("recorded folders on the processor", () => {
     "llava-mini-video": 39,
     "preprocess-clip": 33,
     "preprocess-anyres": 14,
+    "preprocess-uhd": 11,
+    "uhd-v4": 213,
+    "uhd-v4-ablations": 215,
+    "uhd-v4-slicing": 165,
   };
   it.each(Object.entries(numTensors))("%s: all %i tensors are reproduced", async (name, count) => {
     const result = await verifyFolder(fixture(name));

@@ -45,45 +45,44 @@ export const planPacking = (grids: readonly TableSize[], mergeLevels: number): P
   return { groups, views };
 };
 
-/** Grid of a view's pixels [C, H, W]. Throws `OptionsError` unless patches fill it. */
-export const patchGridOf = (
-  { shape }: TensorData<"float32">,
-  { numChannels, patchSizePx }: PackedTowerConfig,
-): TableSize => {
-  const [channels, height, width] = shape;
-  if (
-    shape.length !== 3 ||
-    channels !== numChannels ||
-    height % patchSizePx !== 0 ||
-    width % patchSizePx !== 0
-  ) {
-    throw new OptionsError(
-      `packViews: a view must be [${numChannels}, height, width] with sides that are multiples of ${patchSizePx} px, got [${shape}]`,
-    );
-  }
-  return { rows: height / patchSizePx, columns: width / patchSizePx };
+/** Views in one row of patches, as the published processors emit them. */
+export type PatchStrip = {
+  /** Patch after patch, each view in raster order, the views one after the other: [1, C, P, N·P]. */
+  readonly pixelValues: TensorData<"float32">;
+  /** Rows and columns of patches of every view. */
+  readonly grids: readonly TableSize[];
 };
 
-/** Cuts patches out of a view in the given order, into `target` from `offset` on. */
+/** Throws `OptionsError` unless the strip holds exactly the patches of its grids. */
+const checkStrip = (
+  { pixelValues: { shape }, grids }: PatchStrip,
+  { numChannels, patchSizePx }: PackedTowerConfig,
+): void => {
+  const numPatches = grids.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const wanted = [1, numChannels, patchSizePx, numPatches * patchSizePx];
+  if (String(shape) === String(wanted)) return;
+  throw new OptionsError(
+    `packPatches: the ${numPatches} patches of ${grids.length} views must be [${wanted}], got [${shape}]; ` +
+      "process the images with the model's own patch size",
+  );
+};
+
+/** Copies the patches `first + order[i]` of a strip to `target`, channel by channel each. */
 const cutPatches = (
   { data, shape }: TensorData<"float32">,
+  first: number,
   order: Int32Array,
-  patch: number,
   target: Float32Array,
   offset: number,
 ): void => {
-  const [channels, height, width] = shape;
-  const columns = width / patch;
+  const [, channels, patch, rowLength] = shape;
   let next = offset;
   for (const index of order) {
-    const top = Math.floor(index / columns) * patch;
-    const left = (index % columns) * patch;
-    for (let channel = 0; channel < channels; channel += 1) {
-      for (let row = 0; row < patch; row += 1) {
-        const from = (channel * height + top + row) * width + left;
-        target.set(data.subarray(from, from + patch), next);
-        next += patch;
-      }
+    const left = (first + index) * patch;
+    for (let row = 0; row < channels * patch; row += 1) {
+      const from = row * rowLength + left;
+      target.set(data.subarray(from, from + patch), next);
+      next += patch;
     }
   }
 };
@@ -127,41 +126,50 @@ const rotationTables = (
 };
 
 /**
- * Packs views, [C, H, W] each, into the inputs that `packedTowerInput` declares; `mergeLevels` as in
- * `planPacking`. Throws `OptionsError` for a view of another shape.
+ * Packs the views of all strips into the inputs that `packedTowerInput` declares; `mergeLevels` as in
+ * `planPacking`, views in the order of the strips. Throws `OptionsError` for a strip of another shape.
  */
-export const packViews = (
-  pixels: readonly TensorData<"float32">[],
+export const packPatches = (
+  strips: readonly PatchStrip[],
   config: PackedTowerConfig,
   mergeLevels: number,
 ): PackedFeeds => {
   const { patchSizePx, numChannels, rotaryTheta } = config;
-  const grids = pixels.map((view) => patchGridOf(view, config));
-  const layout = planPacking(grids, mergeLevels);
+  const views = strips.flatMap((strip) => {
+    checkStrip(strip, config);
+    let first = 0;
+    return strip.grids.map((grid) => {
+      const view = { pixelValues: strip.pixelValues, grid, first };
+      first += grid.rows * grid.columns;
+      return view;
+    });
+  });
+  const layout = planPacking(
+    views.map(({ grid }) => grid),
+    mergeLevels,
+  );
   const perToken = 4 ** mergeLevels;
   const patchElements = numChannels * patchSizePx ** 2;
   const tapsOf = createTapsCache(config);
   const widest = {
-    rows: Math.max(0, ...grids.map(({ rows }) => rows)),
-    columns: Math.max(0, ...grids.map(({ columns }) => columns)),
+    rows: Math.max(0, ...views.map(({ grid }) => grid.rows)),
+    columns: Math.max(0, ...views.map(({ grid }) => grid.columns)),
   };
   const feeds: Record<string, TensorData> = {};
   layout.groups.forEach(({ numViews, numTokens }, group) => {
     const names = patchGroupNames(group);
     const lead = [numViews, numTokens, perToken];
     const numPatches = elementCount(lead);
-    const members = pixels.flatMap((view, index) =>
-      layout.views[index].numTokens === numTokens ? [{ view, grid: grids[index] }] : [],
-    );
+    const members = views.filter((_, index) => layout.views[index].numTokens === numTokens);
     const patches = new Float32Array(numPatches * patchElements);
     const { numTaps } = tapsOf(members[0].grid);
     const rows = new BigInt64Array(numPatches * numTaps);
     const weights = new Float32Array(numPatches * numTaps);
     const places = new BigInt64Array(numPatches);
     let first = 0;
-    for (const { view, grid } of members) {
+    for (const { pixelValues, grid, first: firstPatch } of members) {
       const order = mergingOrder(grid.rows, grid.columns, mergeLevels);
-      cutPatches(view, order, patchSizePx, patches, first * patchElements);
+      cutPatches(pixelValues, firstPatch, order, patches, first * patchElements);
       const taps = tapsOf(grid);
       order.forEach((index, place) => {
         for (let tap = 0; tap < numTaps; tap += 1) {
