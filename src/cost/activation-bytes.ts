@@ -1,5 +1,11 @@
 /** How much memory the values between a graph's inputs and outputs take while it runs. */
-import { type DimBindings, evaluateShape, type Graph, type Tensor } from "../graph/index.js";
+import {
+  type DimBindings,
+  evaluateShape,
+  type Graph,
+  type Operation,
+  type Tensor,
+} from "../graph/index.js";
 import { dtypeBytes, elementCount } from "../tensor-data.js";
 
 /** Operators whose output is their input's memory under another shape. */
@@ -38,13 +44,21 @@ export const estimateActivationBytes = (
 
   const bytesOf = (tensor: Tensor): number =>
     elementCount(evaluateShape(tensor.shape, bindings)) * dtypeBytes[tensor.dtype];
+  /** What an operation takes memory for: not for further outputs that nobody reads. */
+  const madeBy = ({ operator, outputs }: Operation): readonly Tensor[] =>
+    outputs.filter(
+      (tensor, index) =>
+        !kept.has(tensor) &&
+        (index === 0 || lastUse.has(tensor) || operator.needsAllOutputs === true),
+    );
   let [live, most] = [0, 0];
-  graph.operations.forEach(({ operator, inputs, outputs }, index) => {
-    if (!aliases.has(operator.name)) {
-      for (const tensor of outputs) if (!kept.has(tensor)) live += bytesOf(tensor);
+  graph.operations.forEach((operation, index) => {
+    const made = madeBy(operation);
+    if (!aliases.has(operation.operator.name)) {
+      for (const tensor of made) live += bytesOf(tensor);
     }
     most = Math.max(most, live);
-    const ending = new Set([...inputs, ...outputs].map(ownerOf));
+    const ending = new Set([...operation.inputs, ...made].map(ownerOf));
     for (const tensor of ending) {
       // A value that nothing reads ends where it began.
       const isOwn = tensor.source.kind === "operation" && !kept.has(tensor);

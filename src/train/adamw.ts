@@ -11,7 +11,7 @@ import {
   scalar,
   sqrt,
   subtract,
-  sum,
+  sumOfSquares,
   type Tensor,
 } from "../graph/index.js";
 
@@ -43,7 +43,10 @@ export const adamWCorrections = (step: number, options: AdamWOptions = {}) => {
   return { first: 1 / (1 - beta1 ** step), second: 1 / (1 - beta2 ** step) };
 };
 
-/** One parameter's update. All tensors but the scalars have the parameter's shape. */
+/**
+ * One parameter's update. All tensors but the scalars have the parameter's shape. What is the same
+ * for all elements is folded into scalars first: passes over parameters are what the optimiser costs.
+ */
 export const adamW = (
   parameter: Tensor,
   gradient: Tensor,
@@ -52,37 +55,53 @@ export const adamW = (
     learningRate,
     weightDecay,
     corrections,
+    gradientFactor,
     options = {},
   }: {
     readonly learningRate: Tensor; // []
     readonly weightDecay: number;
     readonly corrections: AdamWInputs;
+    /** What the gradient is multiplied by (clipping), []. */
+    readonly gradientFactor?: Tensor;
     readonly options?: AdamWOptions;
   },
 ): { readonly parameter: Tensor; readonly moments: Moments } => {
   const { beta1, beta2, epsilon } = { ...defaultAdamW, ...options };
-  const first = add(multiply(moments.first, scalar(beta1)), multiply(gradient, scalar(1 - beta1)));
+  const scaled = (share: number, power: 1 | 2): Tensor => {
+    if (gradientFactor === undefined) return scalar(share);
+    const factor = power === 1 ? gradientFactor : multiply(gradientFactor, gradientFactor);
+    return multiply(factor, scalar(share));
+  };
+  const first = add(
+    multiply(moments.first, scalar(beta1)),
+    multiply(gradient, scaled(1 - beta1, 1)),
+  );
+  // In this order, not as the square times a number: the square would be shared with the norm and
+  // kept from there to here for all parameters.
   const second = add(
     multiply(moments.second, scalar(beta2)),
-    multiply(multiply(gradient, gradient), scalar(1 - beta2)),
+    multiply(multiply(gradient, scaled(1 - beta2, 2)), gradient),
   );
-  const deviation = add(sqrt(multiply(second, corrections.secondCorrection)), scalar(epsilon));
-  const direction = divide(multiply(first, corrections.firstCorrection), deviation);
+  // rate (c1 m) / (sqrt(c2 v) + e), divided through by sqrt(c2).
+  const deviationFactor = sqrt(corrections.secondCorrection);
+  const rate = divide(multiply(learningRate, corrections.firstCorrection), deviationFactor);
+  const deviation = add(sqrt(second), divide(scalar(epsilon), deviationFactor));
   const decayed =
     weightDecay === 0
       ? parameter
       : multiply(parameter, subtract(scalar(1), multiply(learningRate, scalar(weightDecay))));
   return {
-    parameter: subtract(decayed, multiply(direction, learningRate)),
+    parameter: subtract(decayed, multiply(divide(first, deviation), rate)),
     moments: { first, second },
   };
 };
 
-/** L2 norm of all gradients together, []. */
+/** L2 norm of all gradients together, []; 0 where there is none. */
 export const globalNorm = (gradients: readonly Tensor[]): Tensor => {
+  if (gradients.length === 0) return scalar(0);
   const squares = gradients.map((gradient) =>
-    sum(
-      multiply(gradient, gradient),
+    sumOfSquares(
+      gradient,
       gradient.shape.map((_, axis) => axis),
     ),
   );

@@ -6,7 +6,6 @@ import {
   type Graph,
   grad,
   input,
-  multiply,
   type ParameterSource,
   type Resident,
   type Shape,
@@ -103,12 +102,18 @@ export const trainStepGraph = (
       }
       const updated = adamW(
         forward.inputs.get(name) as Tensor,
-        factor === undefined ? gradient : multiply(gradient, factor),
+        gradient,
         {
           first: input(state.first, "float32", shape),
           second: input(state.second, "float32", shape),
         },
-        { learningRate, weightDecay: group.weightDecay ?? 0, corrections, options },
+        {
+          learningRate,
+          weightDecay: group.weightDecay ?? 0,
+          corrections,
+          gradientFactor: factor,
+          options,
+        },
       );
       written[next(state.parameter)] = updated.parameter;
       written[next(state.first)] = updated.moments.first;

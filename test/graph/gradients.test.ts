@@ -84,6 +84,7 @@ const cases: Case[] = [
   ["rmsNorm", [[B, T, D], [D]], (x, w) => g.rmsNorm(x, w, 1e-5)],
   ["softmax", [[B, T, D]], (x) => g.softmax(x, 1)],
   ["sum", [[B, T, D]], (x) => g.sum(x, [0, 2])],
+  ["sumOfSquares", [[B, T, D]], (x) => g.sumOfSquares(x, [1])],
   ["mean", [[B, T, D]], (x) => g.mean(x, [1], { keepSides: true })],
   ["largest", [[B, T, D]], (x) => g.largest(x, [2])],
   ["reshape", [[B, T, D]], (x) => g.reshape(x, [B * T, D])],

@@ -1,44 +1,42 @@
-import { GraphError } from "../../errors.js";
-import { float32 } from "../../tensor-data.js";
 import type { GradientTools } from "../operator.js";
-import { formatShape, type Shape } from "../shape.js";
-import { constant, type Tensor } from "../tensor.js";
+import { multiplyDims, type Shape } from "../shape.js";
+import type { Operation, Tensor } from "../tensor.js";
 import type { ComposedAttention } from "./composed-attention.js";
 
-/** Score of a key that may not be seen. */
-const unseen = -1e30;
-
-/** A bias [T, T] that hides every key after its query. */
-const causalBias = (length: number): Tensor => {
-  const bias = new Float32Array(length * length);
-  for (let query = 0; query < length; query += 1) {
-    bias.fill(unseen, query * length + query + 1, (query + 1) * length);
-  }
-  return constant(float32([length, length], bias));
-};
-
 /**
- * Gradients of attention's query, key and value. The weights are computed again from query and key
- * rather than kept: they are the largest tensor of a layer. With weights P and g the gradient of the
- * result: dV = Pᵀ g, dP = g Vᵀ, dS = P (dP - rowsum(dP P)), dQ = scale dS K, dK = scale dSᵀ Q.
+ * Gradients of attention's query, key and value. With weights P, result O and its gradient g:
+ * dV = Pᵀ g, dP = g Vᵀ, dS = P (dP - rowsum(g O)), dQ = scale dS K, dK = scale dSᵀ Q. The row sum of
+ * g O is that of dP P (Dao et al. 2022, arXiv 2205.14135, section 3.1, Eq. 4), over a head's width
+ * instead of all keys.
  */
 export const attentionGradient = (
-  [query, key, value, bias]: readonly Tensor[],
+  {
+    inputs: [query, key, value],
+    outputs: [result, weights],
+    attributes,
+  }: Operation & { readonly attributes: ComposedAttention },
   g: Tensor,
-  { numHeads, numKeyValueHeads, scale, causal }: ComposedAttention,
   tools: GradientTools,
 ): readonly (Tensor | undefined)[] => {
-  const { add, broadcast, matmul, multiply, reshape, softmax, subtract, sum, transpose } = tools;
+  const { broadcast, matmul, multiply, reshape, subtract, sum, transpose } = tools;
+  const { numHeads, numKeyValueHeads, scale } = attributes;
   const group = numHeads / numKeyValueHeads;
 
-  /** [B, T, heads·E] → [B, K, heads/K, T, E]: query heads beside their key-value head. */
+  /**
+   * [B, T, heads·E] → [B, K, heads/K, T, E]: query heads beside their key-value head. In the steps in
+   * which the forward pass does it, so that the runtime does it once for both.
+   */
   const split = (x: Tensor, heads: number): Tensor => {
-    const [batch, length, width] = x.shape;
-    const perGroup = heads / numKeyValueHeads;
-    const parts = [batch, length, numKeyValueHeads, perGroup, Number(width) / heads];
-    return transpose(reshape(x, parts), [0, 2, 3, 1, 4]);
+    const [batch, length, total] = x.shape;
+    const width = Number(total) / heads;
+    const byHead = transpose(reshape(x, [batch, length, heads, width]), [0, 2, 1, 3]);
+    return reshape(byHead, [batch, numKeyValueHeads, heads / numKeyValueHeads, length, width]);
   };
-  const merge = (x: Tensor, shape: Shape): Tensor => reshape(transpose(x, [0, 3, 1, 2, 4]), shape);
+  const merge = (x: Tensor, shape: Shape): Tensor => {
+    const [batch, heads, perGroup, length, width] = x.shape;
+    const byHead = reshape(x, [batch, multiplyDims(heads, perGroup), length, width]);
+    return reshape(transpose(byHead, [0, 2, 1, 3]), shape);
+  };
   const spread = (x: Tensor): Tensor => {
     const [batch, heads, , length, width] = x.shape;
     return group === 1 ? x : broadcast(x, [batch, heads, group, length, width]);
@@ -49,31 +47,20 @@ export const attentionGradient = (
   const k = spread(split(key, numKeyValueHeads));
   const v = spread(split(value, numKeyValueHeads));
   const dMixed = split(g, numHeads);
-  let scores = matmul(q, k, { transposeB: true, alpha: scale });
-  if (bias !== undefined) {
-    const [batch, heads, rows, columns] = bias.shape;
-    const fits = heads === 1 ? [batch, 1, 1, rows, columns] : undefined;
-    if (fits === undefined) {
-      throw new GraphError(
-        `grad: attention with a bias per head has no gradient, got ${formatShape(bias.shape)}; share one`,
-      );
-    }
-    scores = add(scores, reshape(bias, fits));
-  }
-  if (causal) {
-    const length = query.shape[1];
-    if (typeof length !== "number") {
-      throw new GraphError(
-        `grad: causal attention needs a numeric length, got ${formatShape(query.shape)}; training graphs have fixed shapes`,
-      );
-    }
-    scores = add(scores, causalBias(length));
-  }
-  const weights = softmax(scores);
-  const dValue = matmul(weights, dMixed, { transposeA: true });
+  const [batch, , rows, columns] = weights.shape;
+  const shares = reshape(weights, [batch, numKeyValueHeads, group, rows, columns]);
+  const dValue = matmul(shares, dMixed, { transposeA: true });
   const dWeights = matmul(dMixed, v, { transposeB: true });
-  const weighted = multiply(dWeights, weights);
-  const dScores = subtract(weighted, multiply(weights, sum(weighted, [-1], { keepSides: true })));
+  const [, length, total] = result.shape;
+  const byHead = [batch, length, numHeads, Number(total) / numHeads];
+  const along = reshape(transpose(sum(reshape(multiply(g, result), byHead), [-1]), [0, 2, 1]), [
+    batch,
+    numKeyValueHeads,
+    group,
+    rows,
+    1,
+  ]);
+  const dScores = multiply(shares, subtract(dWeights, along));
   const dQuery = matmul(dScores, k, { alpha: scale });
   const dKey = matmul(dScores, q, { transposeA: true, alpha: scale });
   // The bias takes no gradient: it is a mask, made of constants.

@@ -134,17 +134,23 @@ const attentionOperator: Operator<AttentionAttributes> = {
         );
       }
     }
-    return [{ dtype: query.dtype, shape: query.shape }];
+    const weights = [query.shape[0], attributes.numHeads, query.shape[1], key.shape[1]];
+    return [
+      { dtype: query.dtype, shape: query.shape },
+      { dtype: query.dtype, shape: weights },
+    ];
   },
-  lower: (lowering, outputs, { inputs, outputs: [result], attributes }) => {
+  // The fused kernels give no weights: whoever reads them (a gradient) gets the composed form.
+  lower: (lowering, [output, weights], { inputs, outputs: [result], attributes }) => {
     const [query, key, value, bias] = inputs;
     const { numHeads, numKeyValueHeads, scale, causal } = attributes;
     const numQueries = query.shape[1];
     const mostQueries = typeof numQueries === "number" ? numQueries : Number.POSITIVE_INFINITY;
-    if (mostQueries > lowering.maxFusedQueries) {
-      emitComposedAttention(lowering, inputs, result, outputs[0], attributes);
+    if (weights !== "" || mostQueries > lowering.maxFusedQueries) {
+      emitComposedAttention(lowering, inputs, result, { output, weights }, attributes);
       return;
     }
+    const outputs = [output];
     const biasName = bias === undefined ? "" : lowering.name(bias);
     if (!causal) {
       const projected = [query, key, value].map(lowering.name);
@@ -161,12 +167,12 @@ const attentionOperator: Operator<AttentionAttributes> = {
       alignHeads(lowering, key, numKeyValueHeads),
       alignHeads(lowering, value, numKeyValueHeads),
     ];
-    cropHeads(lowering, result, outputs[0], numHeads, (output) => {
+    cropHeads(lowering, result, output, numHeads, (aligned) => {
       lowering.emit(
         "GroupQueryAttention",
         [...projected, "", "", last, total, "", "", "", biasName],
         {
-          outputs: [output, `${output}.key`, `${output}.value`],
+          outputs: [aligned, `${aligned}.key`, `${aligned}.value`],
           domain: "com.microsoft",
           attributes: {
             num_heads: { int: numHeads },
@@ -177,10 +183,11 @@ const attentionOperator: Operator<AttentionAttributes> = {
       );
     });
   },
-  gradient: ({ inputs, attributes }, [g], tools) =>
-    g === undefined ? [] : attentionGradient(inputs, g, attributes, tools),
-  cost: ({ inputs: [query, key] }) => ({
+  gradient: (operation, [g], tools) =>
+    g === undefined ? [] : attentionGradient(operation, g, tools),
+  cost: ({ inputs: [query, key], attributes: { numHeads } }) => ({
     attention: multiplyDims(2, ...query.shape, key.shape[1]),
+    elementwise: multiplyDims(query.shape[0], numHeads, query.shape[1], key.shape[1]),
   }),
 };
 
@@ -265,8 +272,9 @@ const cachedAttentionOperator: Operator<CachedAttentionAttributes> = {
     });
   },
   // Priced at full capacity; cost reports bind S to the length that is really attended to.
-  cost: ({ inputs: [query, , , pastKey] }) => ({
+  cost: ({ inputs: [query, , , pastKey], attributes: { numHeads } }) => ({
     attention: multiplyDims(2, ...query.shape, pastKey.shape[2]),
+    elementwise: multiplyDims(query.shape[0], numHeads, query.shape[1], pastKey.shape[2]),
   }),
 };
 

@@ -1,5 +1,6 @@
 import type { Lowering } from "../operator.js";
 import type { Tensor } from "../tensor.js";
+import { keepZeroSides } from "./layout.js";
 import { emitMatrixProduct } from "./matrix-product.js";
 
 export type ComposedAttention = {
@@ -16,7 +17,9 @@ const unseen = -1e30;
 const splitHeads = (lowering: Lowering, tensor: Tensor, numHeads: number): string => {
   const [batch, length, width] = tensor.shape;
   const shape = [batch, length, numHeads, Number(width) / numHeads];
-  const heads = lowering.emit("Reshape", [lowering.name(tensor), lowering.sides(shape)]);
+  const heads = lowering.emit("Reshape", [lowering.name(tensor), lowering.sides(shape)], {
+    attributes: keepZeroSides,
+  });
   return lowering.emit("Transpose", [heads], { attributes: { perm: { ints: [0, 2, 1, 3] } } });
 };
 
@@ -32,7 +35,9 @@ const repeatHeads = (
   const width = Number(total) / numKeyValueHeads;
   const grouped = [batch, numKeyValueHeads, 1, length, width];
   const repeated = [batch, numKeyValueHeads, numHeads / numKeyValueHeads, length, width];
-  const single = lowering.emit("Reshape", [heads, lowering.sides(grouped)]);
+  const single = lowering.emit("Reshape", [heads, lowering.sides(grouped)], {
+    attributes: keepZeroSides,
+  });
   const spread = lowering.emit("Expand", [single, lowering.sides(repeated)]);
   return lowering.emit("Reshape", [spread, lowering.sides([batch, numHeads, length, width])]);
 };
@@ -49,15 +54,28 @@ const causalBias = (lowering: Lowering, length: Tensor["shape"][number]): string
   return lowering.emit("Where", [later, lowering.scalar(unseen), lowering.scalar(0)]);
 };
 
+/** What is added to the scores, mask and bias in one: made once for all layers that share them. */
+const scoreBias = (
+  lowering: Lowering,
+  length: Tensor["shape"][number],
+  causal: boolean,
+  bias: Tensor | undefined,
+): string | undefined => {
+  if (!causal) return bias && lowering.name(bias);
+  const mask = causalBias(lowering, length);
+  return bias === undefined ? mask : lowering.emit("Add", [lowering.name(bias), mask]);
+};
+
 /**
- * Attention from matrix products and a soft-max: what the fused kernels compute, for engines whose
- * fused kernels do not compute it rightly (`Engine.maxFusedQueries`).
+ * Attention from matrix products and a soft-max: what the fused kernels compute, for those who need
+ * its weights [B, H, T, S] (an empty name where nobody does), and for engines whose fused kernels do
+ * not compute it rightly (`Engine.maxFusedQueries`).
  */
 export const emitComposedAttention = (
   lowering: Lowering,
   [query, key, value, bias]: readonly Tensor[],
   result: Tensor,
-  output: string,
+  { output, weights }: { readonly output: string; readonly weights: string },
   attributes: ComposedAttention,
 ): void => {
   const { numHeads, numKeyValueHeads, scale, causal } = attributes;
@@ -71,10 +89,13 @@ export const emitComposedAttention = (
     { name: keys, rank: 4, transposed: true },
     scale,
   );
-  if (bias !== undefined) scores = lowering.emit("Add", [scores, lowering.name(bias)]);
-  if (causal) scores = lowering.emit("Add", [scores, causalBias(lowering, query.shape[1])]);
-  const weights = lowering.emit("Softmax", [scores], { attributes: { axis: { int: -1 } } });
-  const mixed = lowering.emit("MatMul", [weights, values]);
+  const added = scoreBias(lowering, query.shape[1], causal, bias);
+  if (added !== undefined) scores = lowering.emit("Add", [scores, added]);
+  const shares = lowering.emit("Softmax", [scores], {
+    attributes: { axis: { int: -1 } },
+    ...(weights !== "" && { outputs: [weights] }),
+  });
+  const mixed = lowering.emit("MatMul", [shares, values]);
   const merged = lowering.emit("Transpose", [mixed], {
     attributes: { perm: { ints: [0, 2, 1, 3] } },
   });

@@ -175,12 +175,14 @@ const gatedSigmoid: Operator<AlphaAttributes> = {
       attributes: { alpha: { float: alpha } },
     });
   },
-  gradient: ({ inputs: [x], attributes: { alpha } }, [g], tools) => {
+  // With y = x σ(a x): dy/dx = σ + a y (1 - σ).
+  gradient: ({ inputs: [x], outputs: [y], attributes: { alpha } }, [g], tools) => {
     if (g === undefined) return [];
     const { add, multiply, scalar, sigmoid, subtract } = tools;
-    const bent = multiply(x, scalar(alpha));
-    const gate = sigmoid(bent);
-    const slope = multiply(gate, add(scalar(1), multiply(bent, subtract(scalar(1), gate))));
+    const times = (tensor: Tensor): Tensor =>
+      alpha === 1 ? tensor : multiply(tensor, scalar(alpha));
+    const gate = sigmoid(times(x));
+    const slope = add(gate, times(multiply(y, subtract(scalar(1), gate))));
     return [multiply(g, slope)];
   },
   cost: ({ inputs: [x] }) => ({ elementwise: productOfDims(x.shape) }),

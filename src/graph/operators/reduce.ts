@@ -55,6 +55,12 @@ const reduction = (
 
 /** Sum over `axes`. */
 export const sum = reduction("sum", "ReduceSum", (g) => g);
+/** Sum of the squares over `axes`. */
+export const sumOfSquares = reduction(
+  "sum-of-squares",
+  "ReduceSumSquare",
+  (g, [x], { multiply, scalar }) => multiply(multiply(g, x), scalar(2)),
+);
 /** Mean over `axes`. */
 export const mean = reduction("mean", "ReduceMean", (g, [x, y], { multiply, scalar }) => {
   const count = divideDims(productOfDims(x.shape), productOfDims(y.shape));
