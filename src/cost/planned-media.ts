@@ -7,17 +7,19 @@ import type { PlannedMedium } from "../systems/run-plan.js";
 import { planFrameViews } from "../video/process-frames.js";
 
 /** An image, or a video of so many frames, by size alone. */
-export type MediumSize = Size & { readonly numFrames?: number };
+export type MediumSize = Size & {
+  readonly numFrames?: number;
+} & Pick<PlannedMedium, "choice" | "routed">;
 
 /** Plans a medium exactly as it is planned before it is encoded. Throws what `planViews` throws. */
 export const planMedium = (
-  { width, height, numFrames }: MediumSize,
+  { width, height, numFrames, ...asked }: MediumSize,
   config: LlavaConfig,
   processor: ClipProcessorConfig,
 ): PlannedMedium => {
   const size = { width, height };
   if (numFrames === undefined) {
-    return { plan: planViews(size, processor, config.imageMode), numFrames: 1 };
+    return { plan: planViews(size, processor, config.imageMode), numFrames: 1, ...asked };
   }
   if (!Number.isSafeInteger(numFrames) || numFrames < 1) {
     throw new OptionsError(
@@ -25,5 +27,5 @@ export const planMedium = (
     );
   }
   const options = { frameResize: config.frameResize, mode: config.imageMode };
-  return { plan: planFrameViews(size, processor, options), numFrames };
+  return { plan: planFrameViews(size, processor, options), numFrames, ...asked };
 };

@@ -73,6 +73,12 @@ export const publishedSizes = {
   "llava-next-13b": { ...next, ...vicuna13b },
   "llava-mini-7b": { ...mini, ...vicuna7b },
   "llava-mini-llama-3.1-8b": { ...mini, ...llama8b },
+  "avg-llava-7b": {
+    ...next,
+    ...vicuna7b,
+    vis_token_granularity: [36, 72, 144, 288, 576],
+    router_select: true,
+  },
   "llava-mini-hd-7b": { ...mini, ...vicuna7b, compressor_size: 8, resolution_ratio: 2 },
 } satisfies Readonly<Record<string, object>>;
 

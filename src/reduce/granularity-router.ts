@@ -133,7 +133,7 @@ export type GranularityRouterInput = {
 };
 
 /** What every slot votes for. x [..., D] → [..., E]. */
-const vote = (params: GranularityRouterParams, x: Tensor): Tensor =>
+export const granularityVotes = (params: GranularityRouterParams, x: Tensor): Tensor =>
   applyLinear(params.mlp.down, gelu(applyLinear(params.mlp.up, x)));
 
 /** Votes weighed and summed over slots. votes [B, V or 1, slots, E] → [B, V or 1, E]. */
@@ -166,8 +166,13 @@ const tallyByViews = (
   const encodedText = postNormLayer(params.layer, text, { numHeads, seesOnlyItself: true });
   const byView = (x: Tensor): Tensor =>
     transpose(reshape(x, [batch, slots, views, -1]), [0, 2, 1, 3]);
-  const votes = byView(vote(params, encoded));
-  const textVotes = reshape(vote(params, encodedText), [batch, 1, config.filteredTokens, -1]);
+  const votes = byView(granularityVotes(params, encoded));
+  const textVotes = reshape(granularityVotes(params, encodedText), [
+    batch,
+    1,
+    config.filteredTokens,
+    -1,
+  ]);
   taps?.add("visual.encoded", byView(encoded));
   taps?.add("text.encoded", encodedText);
   taps?.add("visual.votes", votes);
@@ -208,7 +213,7 @@ const tallyByTokens = (
     reshape(concat([visual, textOfViews], 2), [rows, slots, width]),
     { numHeads: granularityRouterHeads, bias: keyMaskBias(reshape(mask, [rows, slots])) },
   );
-  return tally(reshape(vote(params, encoded), [batch, views, slots, -1]), params.voter);
+  return tally(reshape(granularityVotes(params, encoded), [batch, views, slots, -1]), params.voter);
 };
 
 /** Mean over the views that are there. x [B, V, E] → [B, E]. */

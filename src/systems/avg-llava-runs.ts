@@ -1,8 +1,15 @@
+import { OptionsError } from "../errors.js";
+import { createGraph, type Graph, input } from "../graph/index.js";
+import { postNormLayer } from "../nn/post-norm-layer.js";
+import {
+  granularityRouterHeads,
+  granularityVotes,
+  numRouterSlots,
+} from "../reduce/granularity-router.js";
 import {
   type AvgLlavaParams,
   avgLlavaPoolGraph,
   avgLlavaRouterGraph,
-  mostTokens,
   planAvgLlavaTokens,
 } from "./avg-llava.js";
 import type { AvgLlavaConfig } from "./avg-llava-config.js";
@@ -10,10 +17,35 @@ import { tokensPerView } from "./llava-config.js";
 import { llavaSpliceGraph, llavaVisionGraph } from "./llava-graphs.js";
 import { billedConfig } from "./llava-runs.js";
 import { type Billing, type GraphRun, onceNeeded, type RunPlanner } from "./run-plan.js";
+import type { TokenOption, TokenOptions } from "./token-choice.js";
+
+/** The released router's layers: all slots in every view, those of the text as well. */
+const everySlotGraph = (
+  { router: params }: AvgLlavaParams,
+  { router: config }: AvgLlavaConfig,
+): Graph | undefined => {
+  if (params === undefined || config === undefined) return undefined;
+  const slots = input("slots", "float32", [numRouterSlots(config), "V", config.width]);
+  const encoded = postNormLayer(params.layer, slots, { numHeads: granularityRouterHeads });
+  return createGraph("avg-llava.router.every-slot", { votes: granularityVotes(params, encoded) });
+};
+
+/** What is planned of the options that are left: the routed one, or the one with the most tokens. */
+const plannedOption = ({ allowed, chosenBy }: TokenOptions, routed?: number): TokenOption => {
+  if (routed === undefined || chosenBy !== "router") {
+    return allowed.reduce((most, option) => (option.tokens >= most.tokens ? option : most));
+  }
+  const found = allowed.find(({ granularity }) => granularity === routed);
+  if (found !== undefined) return found;
+  throw new OptionsError(
+    `planRuns: the router chooses one of ${allowed.map(({ granularity }) => granularity).join(", ")}, got ${routed}`,
+  );
+};
 
 /**
  * AVG-LLaVA: for each frame vision, the router where it is asked, and the pooling; then one splice.
- * What the router chooses is not known before it runs: the most tokens that it may choose are planned.
+ * What the router chooses is not known before it runs: unless the request supposes one, the most
+ * tokens that it may choose are planned.
  */
 export const createAvgLlavaRunPlanner = (
   params: AvgLlavaParams,
@@ -21,7 +53,11 @@ export const createAvgLlavaRunPlanner = (
   billing: Billing,
 ): RunPlanner => {
   const vision = onceNeeded(() => llavaVisionGraph(params, billedConfig(config, billing)));
-  const router = onceNeeded(() => avgLlavaRouterGraph(params, config));
+  const router = onceNeeded(() =>
+    billing.sharedSlots === "once"
+      ? avgLlavaRouterGraph(params, config)
+      : everySlotGraph(params, config),
+  );
   const splice = onceNeeded(() => llavaSpliceGraph(params, config));
   const pools = new Map(
     config.granularities.map((granularity) => [
@@ -32,11 +68,9 @@ export const createAvgLlavaRunPlanner = (
   return ({ media, textTokens }) => {
     const runs: GraphRun[] = [];
     let [rows, visualTokens] = [0, 0];
-    for (const { plan, numFrames: times, choice } of media) {
+    for (const { plan, numFrames: times, choice, routed } of media) {
       const options = planAvgLlavaTokens(plan, config, choice);
-      const tokens = mostTokens(options);
-      const planned = options.allowed.find((option) => option.tokens === tokens);
-      const granularity = planned?.granularity ?? tokensPerView(config);
+      const { granularity, tokens } = plannedOption(options, routed);
       const V = plan.views.length;
       runs.push({ graph: vision(), bindings: { V }, times, part: "vision" });
       const graph = options.chosenBy === "router" ? router() : undefined;

@@ -17,6 +17,11 @@ export type PlannedMedium = {
   readonly numFrames: number;
   /** What is asked of its tokens. */
   readonly choice?: TokenChoice;
+  /**
+   * Granularity that a router is taken to choose, where it is asked; the one with the most tokens
+   * when absent, because a router's choice is not known before it runs.
+   */
+  readonly routed?: number;
 };
 
 export type RunRequest = {
@@ -48,6 +53,8 @@ export type Billing = {
   readonly placeholder: "billed" | "left-out";
   /** Attention within windows of a view: as it is, or as if it went over the whole view. */
   readonly windows: "own" | "dense";
+  /** A router's slots that are the same in every view: computed once, or in every view as released. */
+  readonly sharedSlots: "once" | "every-view";
 };
 
 /** Plans the runs of requests to one system; graphs are built when first needed, and once. */

@@ -27,6 +27,14 @@ const models = {
       [2 * tilePx, 2 * tilePx],
     ],
   },
+  "avg-llava": {
+    ...llava,
+    image_aspect_ratio: "anyres",
+    mm_patch_merge_type: "spatial_unpad",
+    image_grid_pinpoints: [[2 * tilePx, tilePx]],
+    vis_token_granularity: [36, 144],
+    router_select: true,
+  },
   "llava-mini": mini,
   "llava-mini without fusion": { ...mini, prefusion_layer_num: 0 },
   "llava-mini-hd": { ...mini, compressor_size: 2, resolution_ratio: 2 },
@@ -53,7 +61,7 @@ const execute = async (name: ModelName, request: Required<CostRequest>, prefillC
   );
   const preparation = createMediaPreparation(system.config, clipConfig(tilePx), encoder);
   const media = [];
-  for (const { width, height, numFrames } of request.media) {
+  for (const { width, height, numFrames, choice } of request.media) {
     const medium =
       numFrames === undefined
         ? ({ type: "image", image: randomImage(width, height) } as const)
@@ -62,7 +70,7 @@ const execute = async (name: ModelName, request: Required<CostRequest>, prefillC
             video: videoOf(Array.from({ length: numFrames }, () => randomImage(width, height))),
             sampling: { rule: "all" },
           } as const);
-    media.push((await preparation.prepare(medium)).input);
+    media.push({ ...(await preparation.prepare(medium)).input, ...(choice && { choice }) });
   }
   const text = Array.from({ length: request.textTokens }, (_, index) => 5 + (index % 200));
   const ids = [...media.map(() => imagePlaceholderId), ...text];
@@ -76,7 +84,8 @@ const execute = async (name: ModelName, request: Required<CostRequest>, prefillC
     [...[key, value]].reduce((sum, { shape }) => sum + shape.reduce((a, b) => a * b, 1), 0);
   await decoder.prefill(cache, 0, encoded.embeddings);
   for (let step = 1; step < request.answerTokens; step += 1) await decoder.step(cache, [7]);
-  return { system, promptTokens, cacheBytes, multiplyAdds: await engine.finish() };
+  const routed = encoded.routes?.[0]?.[0]?.granularity;
+  return { system, promptTokens, cacheBytes, routed, multiplyAdds: await engine.finish() };
 };
 
 const cases: readonly (readonly [ModelName, Required<CostRequest>])[] = [
@@ -86,6 +95,15 @@ const cases: readonly (readonly [ModelName, Required<CostRequest>])[] = [
     { media: [{ width: 60, height: 60, numFrames: 3 }], textTokens: 9, answerTokens: 1 },
   ],
   ["llava-next", { media: [{ width: 150, height: 200 }], textTokens: 21, answerTokens: 2 }],
+  ["avg-llava", { media: [{ width: 200, height: 90 }], textTokens: 50, answerTokens: 1 }],
+  [
+    "avg-llava",
+    {
+      media: [{ width: 90, height: 90, choice: { granularity: 36 } }],
+      textTokens: 50,
+      answerTokens: 2,
+    },
+  ],
   ["llava-mini", { media: [{ width: 96, height: 96 }], textTokens: 43, answerTokens: 5 }],
   [
     "llava-mini",
@@ -102,13 +120,15 @@ const cases: readonly (readonly [ModelName, Required<CostRequest>])[] = [
 describe("the predicted cost", () => {
   it.each(cases)("of %s is what ONNX Runtime executes: %j", async (name, request) => {
     const prefillChunk = 64;
-    const { system, multiplyAdds, promptTokens, cacheBytes } = await execute(
-      name,
-      request,
-      prefillChunk,
+    const executed = await execute(name, request, prefillChunk);
+    const { system, multiplyAdds, promptTokens, cacheBytes, routed } = executed;
+    const estimate = createCostEstimator(
+      { system, processor: clipConfig(tilePx) },
+      { prefillChunk },
     );
-    const processor = clipConfig(tilePx);
-    const report = createCostEstimator({ system, processor }, { prefillChunk })(request);
+    // What a router chooses is not known before; all else is.
+    const media = request.media.map((medium) => ({ ...medium, ...(routed && { routed }) }));
+    const report = estimate({ ...request, media });
     expect(report.visionTokens + report.textTokens).toBe(promptTokens);
     expect(report.bytes.kvCache).toBe(cacheBytes);
     const predicted = report.flops.total / 2;
