@@ -2,7 +2,10 @@ import type { ClipProcessorConfig } from "../image/clip-config.js";
 import { type ProcessedViews, processViews } from "../image/clip-processor.js";
 import type { RgbImage, Size } from "../image/image.js";
 import { type ImageMode, planViews } from "../image/image-mode.js";
+import type { PixelScaling } from "../image/pixel-scaling.js";
 import { resizeNearest } from "../image/resize.js";
+import { planSlices, type SliceOptions } from "../image/slice-plan.js";
+import { type PackedPixels, packViews } from "../image/slice-processor.js";
 import type { ImagePlan } from "../image/view-plan.js";
 
 export type FrameOptions = {
@@ -50,5 +53,19 @@ export async function* processFrames(
     const isSameSize = size.width === frame.width && size.height === frame.height;
     const resized = isSameSize ? frame : resizeNearest(frame, size);
     yield processViews(resized, planFrameViews(frame, config, options), config);
+  }
+}
+
+/**
+ * Frames in slices as the encoder takes them, one at a time: each is an image, all of the same plan.
+ * Throws what `planSlices` throws.
+ */
+export async function* processFramesInSlices(
+  frames: AsyncIterable<RgbImage> | Iterable<RgbImage>,
+  options: SliceOptions,
+  scaling: PixelScaling,
+): AsyncGenerator<PackedPixels> {
+  for await (const image of frames) {
+    yield packViews([{ image, plan: planSlices(image, options) }], scaling);
   }
 }
