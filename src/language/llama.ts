@@ -1,7 +1,7 @@
 /**
  * The LLaMA decoder (Touvron et al. 2023, arXiv 2302.13971; grouped queries and rotary scaling as in
  * Llama 3.1; semantics of Hugging Face's `LlamaForCausalLM`). Its layers are also what LLaVA-Mini's
- * pre-fusion is made of.
+ * pre-fusion is made of, and with biases or norms on queries and keys those of Qwen (`qwen.ts`).
  */
 import {
   add,
@@ -15,9 +15,11 @@ import {
   linear,
   normal,
   type RopeTables,
+  reshape,
   rope,
   ropeTables,
   type Tensor,
+  uniform,
 } from "../graph/index.js";
 import { type AttentionParams, attentionParams } from "../nn/attention-block.js";
 import { applyLinear } from "../nn/linear.js";
@@ -31,6 +33,8 @@ import { ropeInverseFrequencies } from "./rope-frequencies.js";
 export type LlamaLayerParams = {
   readonly attentionNorm: RmsNormParams;
   readonly attention: AttentionParams;
+  readonly queryNorm?: RmsNormParams; // [E]
+  readonly keyNorm?: RmsNormParams; // [E]
   readonly mlpNorm: RmsNormParams;
   readonly mlp: GatedMlpParams;
 };
@@ -49,16 +53,30 @@ export const llamaLayerParams = (scope: ParameterScope, config: LlamaConfig): Ll
     keyValueWidth: config.numKeyValueHeads * config.headWidth,
     bias: config.attentionBias,
   }),
+  ...(config.queryKeyNorm && {
+    queryNorm: rmsNormParams(scope.child("queryNorm"), config.headWidth),
+    keyNorm: rmsNormParams(scope.child("keyNorm"), config.headWidth),
+  }),
   mlpNorm: rmsNormParams(scope.child("mlpNorm"), config.width),
   mlp: gatedMlpParams(scope.child("mlp"), config.width, config.mlpWidth, { bias: config.mlpBias }),
 });
 
 export const llamaParams = (scope: ParameterScope, config: LlamaConfig): LlamaParams => ({
-  embedding: scope.parameter("embedding", [config.vocabularySize, config.width], normal(0.02)),
+  // First values as PyTorch's layers: with linear layers of that size, smaller embeddings would drown in the residual
+  // stream, and a decoder trained from here would need hundreds of steps to tell its tokens apart.
+  embedding: scope.parameter(
+    "embedding",
+    [config.vocabularySize, config.width],
+    normal(config.tiedHead ? config.width ** -0.5 : 1),
+  ),
   layers: scope.list("layers", config.numLayers, (layer) => llamaLayerParams(layer, config)),
   norm: rmsNormParams(scope.child("norm"), config.width),
   ...(!config.tiedHead && {
-    head: scope.parameter("head", [config.vocabularySize, config.width], normal(0.02)),
+    head: scope.parameter(
+      "head",
+      [config.vocabularySize, config.width],
+      uniform(1 / Math.sqrt(config.width)),
+    ),
   }),
 });
 
@@ -88,6 +106,18 @@ export type LlamaContext = {
     }
 );
 
+/** Each head normalised by itself. x [B, T, heads·E] → the same shape. */
+const normHeads = (
+  norm: RmsNormParams,
+  x: Tensor,
+  numHeads: number,
+  { headWidth, normEpsilon }: LlamaConfig,
+): Tensor => {
+  const [batch, length] = x.shape;
+  const heads = reshape(x, [batch, length, numHeads, headWidth]);
+  return reshape(applyRmsNorm(norm, heads, normEpsilon), x.shape);
+};
+
 /** One decoder layer. x [B, T, D] → [B, T, D]; `rows` is what the layer's cache grows by. */
 export const llamaLayer = (
   params: LlamaLayerParams,
@@ -101,8 +131,13 @@ export const llamaLayer = (
   const { positions, tables } = context;
   const normed = applyRmsNorm(params.attentionNorm, x, normEpsilon);
   taps?.add("norm", normed);
-  const query = rope(applyLinear(params.attention.query, normed), positions, tables, numHeads);
-  const key = rope(applyLinear(params.attention.key, normed), positions, tables, numKeyValueHeads);
+  const project = (part: "query" | "key", norm: RmsNormParams | undefined, heads: number) => {
+    const projected = applyLinear(params.attention[part], normed);
+    const perHead = norm === undefined ? projected : normHeads(norm, projected, heads, config);
+    return rope(perHead, positions, tables, heads);
+  };
+  const query = project("query", params.queryNorm, numHeads);
+  const key = project("key", params.keyNorm, numKeyValueHeads);
   const value = applyLinear(params.attention.value, normed);
   const attributes = { numHeads, numKeyValueHeads, scale: 1 / Math.sqrt(headWidth) };
   let mixed: Tensor;

@@ -94,7 +94,7 @@ export type ClipParams = {
 export const clipParams = (scope: ParameterScope, config: ClipConfig): ClipParams => {
   const { width, numLayers, numChannels, patchSizePx } = config;
   return {
-    classToken: scope.parameter("classToken", [width], normal(0.02)),
+    classToken: scope.parameter("classToken", [width], normal(width ** -0.5)),
     patchEmbedding: patchEmbeddingParams(
       scope.child("patchEmbedding"),
       width,
@@ -102,7 +102,11 @@ export const clipParams = (scope: ParameterScope, config: ClipConfig): ClipParam
       patchSizePx,
       { bias: false },
     ),
-    positions: scope.parameter("positions", [1 + clipGridSide(config) ** 2, width], normal(0.02)),
+    positions: scope.parameter(
+      "positions",
+      [1 + clipGridSide(config) ** 2, width],
+      normal(width ** -0.5),
+    ),
     preNorm: layerNormParams(scope.child("preNorm"), width),
     layers: scope.list("layers", numLayers, (layer) => encoderLayerParams(layer, config)),
     postNorm: layerNormParams(scope.child("postNorm"), width),

@@ -3,12 +3,20 @@ import { describeScene } from "./descriptions.js";
 import { type QuestionOptions, questionsFor } from "./questions/index.js";
 import type { Question } from "./questions/question.js";
 import { type Scene, sceneId } from "./scene.js";
+import { sampleList } from "./texts.js";
 
 /**
- * `questions` and `descriptions` about an image. Without an image: `texts`, questions about a description, and
- * `retellings`, the same facts in another order, where nearly every word must be looked up in the description.
+ * `questions` and `descriptions` about an image. Without an image: `texts`, questions about a description;
+ * `retellings`, the same facts in another order, where nearly every word must be looked up in the description; `lists`,
+ * words to be said again and again, the simplest lookup and the first that a decoder learns.
  */
-export const recordContents = ["questions", "descriptions", "texts", "retellings"] as const;
+export const recordContents = [
+  "questions",
+  "descriptions",
+  "texts",
+  "retellings",
+  "lists",
+] as const;
 export type RecordContent = (typeof recordContents)[number];
 
 export type SceneRecord = {
@@ -31,6 +39,12 @@ export type RecordOptions = QuestionOptions & {
 /** What a description is asked for with. */
 export const describeRequest = "Describe the image.";
 export const describeClipRequest = "Describe the video.";
+
+/** Words of an answer to a list, at least: said again and again, so that most of the text is something to learn. */
+const repeatedWords = 96;
+
+/** What a list is followed by. */
+const repeatRequest = "Describe this.";
 
 /** Retellings have variants of their own, far from those of descriptions. */
 const retellingVariants = 1_000_000;
@@ -86,9 +100,24 @@ export const createRecords = (
     questions: [],
   });
 
+  const repeat = (): SceneRecord => {
+    const list = sampleList(scene.key, variant);
+    const times = Math.ceil(repeatedWords / list.length);
+    return {
+      id: `${id}-lists`,
+      conversations: [
+        { from: "human", value: `${list.join(" ")}\n${repeatRequest}` },
+        { from: "gpt", value: new Array(times).fill(list.join(" ")).join(" ") },
+      ],
+      content: "lists",
+      questions: [],
+    };
+  };
+
   return contents.flatMap((content) => {
     if (content === "descriptions") return describe();
     if (content === "retellings") return retell();
+    if (content === "lists") return repeat();
     return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);
   });
 };

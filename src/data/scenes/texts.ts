@@ -4,9 +4,22 @@
  * and from place to thing.
  */
 import { describeScene } from "./descriptions.js";
+import { objectClasses } from "./object-classes.js";
+import { colourNames } from "./palette.js";
 import { type QuestionOptions, questionsFor } from "./questions/index.js";
 import type { Question } from "./questions/question.js";
+import { createRandomStream, type SceneKey } from "./random.js";
 import type { Scene } from "./scene.js";
+
+/** Words of lists: each is one token. */
+const listWords: readonly string[] = [...objectClasses.map(({ name }) => name), ...colourNames];
+
+/** From 6 to 32 different words in random order; their number varies, so that no fixed distance leads from one to its copy. */
+export const sampleList = (key: SceneKey, variant = 0): string[] => {
+  const random = createRandomStream(key, "description", variant);
+  const count = 6 + random.integer(27);
+  return random.shuffle(listWords).slice(0, count);
+};
 
 export type SceneText = {
   readonly description: string;
