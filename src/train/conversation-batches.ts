@@ -23,6 +23,7 @@ import {
   TokenizerError,
   VideoDecodeError,
 } from "../errors.js";
+import type { ImagePlan } from "../image/view-plan.js";
 import type { LabelledBatch } from "../systems/batch-forward.js";
 import { elementCount, float32, type TensorData } from "../tensor-data.js";
 import { type LabelledSample, type LabelOptions, labelSample } from "./labelled-sample.js";
@@ -38,8 +39,16 @@ export type ConversationBatchesOptions = {
   readonly batchSize: number;
   readonly seed: number;
   readonly buckets?: BucketOptions;
-  /** Views of a sample's image, [V, 3, side, side]; needed where the data have images. */
-  readonly loadPixels?: (sample: ConversationSample) => Promise<TensorData<"float32">>;
+  /** Views of a sample's image; needed where the data have images. */
+  readonly loadPixels?: (sample: ConversationSample) => Promise<SampleViews>;
+  /** Views of a batch's images, where images have different numbers: the rest are black and not used. */
+  readonly numViews?: number;
+};
+
+/** An image of a sample as the vision tower reads it. */
+export type SampleViews = {
+  readonly pixels: TensorData<"float32">; // [V, 3, side, side]
+  readonly plan: ImagePlan;
 };
 
 /** A batch that says which records its rows are, as `file:line`. */
@@ -58,7 +67,7 @@ export type ConversationBatches = BatchSource<ConversationBatch> & {
 type Row = {
   readonly source: string;
   readonly text: LabelledSample;
-  readonly pixels?: TensorData<"float32">;
+  readonly views?: SampleViews;
 };
 
 /** What makes one sample useless and leaves the others as they are. */
@@ -83,13 +92,13 @@ const collate = (
   batchSize: number,
   length: number,
   padId: number,
+  numViews: number | undefined,
 ): ConversationBatch => {
   const filled = Array.from({ length: batchSize }, (_, at) => rows[at] ?? rows[0]);
   const pad = <T>(values: readonly T[], padding: T): T[] => [
     ...values,
     ...new Array<T>(length - values.length).fill(padding),
   ];
-  const [{ pixels: first }] = filled;
   const texts = filled.map(({ text }) => text);
   const batch = {
     sources: rows.map(({ source }) => source),
@@ -97,17 +106,31 @@ const collate = (
     labels: texts.map(({ labels }, at) => pad(at < rows.length ? labels : [], ignoredLabel)),
     isPadding: texts.map(({ ids }) => pad(new Array<boolean>(ids.length).fill(false), true)),
   };
-  if (first === undefined) return batch;
-  const other = filled.find(({ pixels }) => pixels?.shape.join() !== first.shape.join());
+  const images = filled.flatMap(({ views }) => (views === undefined ? [] : [views]));
+  return images.length < filled.length
+    ? batch
+    : { ...batch, pixels: joinViews(images, numViews), plans: images.map(({ plan }) => plan) };
+};
+
+/** Views of all samples, [B, V, 3, side, side]. */
+const joinViews = (
+  images: readonly SampleViews[],
+  mostViews: number | undefined,
+): TensorData<"float32"> => {
+  const [ownViews, ...sides] = images[0].pixels.shape;
+  const numViews = mostViews ?? ownViews;
+  const other = images.find(({ pixels: { shape } }) => {
+    const fits = mostViews === undefined ? shape[0] === ownViews : shape[0] <= mostViews;
+    return !fits || shape.slice(1).join() !== sides.join();
+  });
   if (other)
     throw new ShapeError(
-      `createConversationBatches: loadPixels must give views of one shape, got [${first.shape}] and [${other.pixels?.shape ?? ""}]. Use an image mode with a fixed number of views.`,
+      `createConversationBatches: loadPixels must give views of one shape, got [${images[0].pixels.shape}] and [${other.pixels.shape}]. Use an image mode with a fixed number of views.`,
     );
-  const numElements = elementCount(first.shape);
-  const data = new Float32Array(batchSize * numElements);
-  for (const [at, { pixels }] of filled.entries())
-    if (pixels) data.set(pixels.data, at * numElements);
-  return { ...batch, pixels: float32([batchSize, ...first.shape], data) };
+  const perImage = numViews * elementCount(sides);
+  const data = new Float32Array(images.length * perImage);
+  for (const [at, { pixels }] of images.entries()) data.set(pixels.data, at * perImage);
+  return float32([images.length, numViews, ...sides], data);
 };
 
 /**
@@ -125,6 +148,7 @@ export const createConversationBatches = async ({
   seed,
   buckets: bucketOptions,
   loadPixels,
+  numViews,
 }: ConversationBatchesOptions): Promise<ConversationBatches> => {
   const measured = await measureSamples(
     reader,
@@ -161,10 +185,10 @@ export const createConversationBatches = async ({
     const { sample } = result;
     try {
       const text = labelSample(sample.messages, labels);
-      const pixels = sample.media.length > 0 ? await loadPixels?.(sample) : undefined;
+      const views = sample.media.length > 0 ? await loadPixels?.(sample) : undefined;
       report.addGood();
       const source = describePlace(sample.source);
-      return { source, text, ...(pixels && { pixels }) };
+      return { source, text, ...(views && { views }) };
     } catch (error) {
       if (!isBadSample(error)) throw error;
       const { source } = sample;
@@ -191,7 +215,7 @@ export const createConversationBatches = async ({
         const rows = prepared.filter((row) => row !== undefined);
         if (rows.length === 0) continue;
         const length = buckets.lengths[groups[indices[0]] % numBuckets];
-        return collate(rows, batchSize, length, padId);
+        return collate(rows, batchSize, length, padId, numViews);
       }
       throw new DatasetError(
         `createConversationBatches: an epoch must have a sample that can be read, got none. The first: ${report.badRecords[0]?.message ?? "none"}`,

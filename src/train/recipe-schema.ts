@@ -3,6 +3,7 @@ import { z } from "zod";
 import { recordContents, splits } from "../data/scenes/index.js";
 import { llavaTemplates } from "../text/llava-templates.js";
 import { scheduleKinds } from "./schedule.js";
+import { objectiveNames } from "./stage-objective.js";
 
 const count = z.int().positive();
 const share = z.number().min(0).max(1);
@@ -117,6 +118,17 @@ const stage = z
     name: folderName,
     /** What the decoder sees: all vision tokens, or what the model's own reduction leaves. */
     visionTokens: z.enum(["all", "reduced"]).default("reduced"),
+    /** What is minimised (`ObjectiveName`). */
+    objective: z.enum(objectiveNames).default("next-token"),
+    /** Of `granularity-ranking`, where it differs from the model's config. */
+    ranking: z
+      .strictObject({
+        form: z.enum(["released", "paper"]).optional(),
+        margin: z.number().nonnegative().optional(),
+        rankWeight: z.number().nonnegative().optional(),
+        crossEntropyWeight: z.number().nonnegative().optional(),
+      })
+      .optional(),
     /** Patterns over dotted parameter names; everything else is frozen. */
     train: patterns,
     /** A parameter belongs to the first group that fits. */
@@ -144,6 +156,10 @@ const stage = z
   .refine(
     ({ steps, epochs }) => (steps === undefined) !== (epochs === undefined),
     "give either steps or epochs",
+  )
+  .refine(
+    ({ objective, ranking }) => ranking === undefined || objective === "granularity-ranking",
+    'ranking belongs to the objective "granularity-ranking"',
   )
   .refine(
     ({ groups }) => new Set(groups.map(({ name }) => name)).size === groups.length,

@@ -7,9 +7,10 @@ import { decodeImage } from "../image/decode.node.js";
 import type { DecodeOptions } from "../image/decode-options.js";
 import type { RgbImage } from "../image/image.js";
 import { type ImageMode, planViews } from "../image/image-mode.js";
-import { float32, type TensorData } from "../tensor-data.js";
+import { float32 } from "../tensor-data.js";
+import type { SampleViews } from "./conversation-batches.js";
 
-export type PixelLoader = (sample: ConversationSample) => Promise<TensorData<"float32">>;
+export type PixelLoader = (sample: ConversationSample) => Promise<SampleViews>;
 
 export type PixelLoaderOptions = {
   readonly decode?: DecodeOptions;
@@ -52,7 +53,7 @@ const createImageCache = (maxBytes: number) => {
 };
 
 /**
- * Decodes a sample's one image and makes its views, [V, 3, H, W].
+ * Decodes a sample's one image and makes its views, [V, 3, H, W], with their plan.
  *
  * The loader throws RecordError for a sample without exactly one image, ImageDecodeError for a file that is none and
  * LimitError above the limits of `decode`.
@@ -90,6 +91,9 @@ export const createPixelLoader = (
     const plan = planViews(image, processor, mode);
     const { pixelValues } = processViews(image, plan, processor);
     const [{ output }] = plan.views;
-    return float32([plan.views.length, 3, output.height, output.width], pixelValues);
+    return {
+      pixels: float32([plan.views.length, 3, output.height, output.width], pixelValues),
+      plan,
+    };
   };
 };

@@ -4,8 +4,8 @@ import { type DatasetEntry, openDataMix } from "../data/open-dataset.node.js";
 import { createReadReport } from "../data/read-report.js";
 import { RecipeError } from "../errors.js";
 import type { Engine } from "../graph/index.js";
-import { createBatchForward } from "../systems/batch-forward.js";
-import { type LlavaConfig, tokensPerView } from "../systems/llava-config.js";
+import { imageLayouts, mostViews } from "../systems/image-layouts.js";
+import type { LlavaConfig } from "../systems/llava-config.js";
 import type { LlavaMiniConfig } from "../systems/llava-mini-config.js";
 import { chooseTemplate } from "../text/model-template.js";
 import type { ModelFolderOptions } from "../weights/model-folder.node.js";
@@ -14,11 +14,11 @@ import {
   type ConversationBatches,
   createConversationBatches,
 } from "./conversation-batches.js";
-import { nextTokenLoss } from "./next-token-loss.js";
 import { planGroups, selectNames } from "./parameter-patterns.js";
 import type { Recipe, StageRecipe } from "./recipe-schema.js";
 import { createPixelLoader } from "./sample-pixels.node.js";
 import type { OpenStage } from "./stage.js";
+import { createObjective } from "./stage-objective.js";
 import type { StageDescription } from "./stage-plan.js";
 import { openStartingModel, type StartingModel } from "./starting-model.node.js";
 import { trainStepGraph } from "./train-step.js";
@@ -43,10 +43,13 @@ const isMini = (config: LlavaConfig): config is LlavaMiniConfig => config.system
 
 /** The forward pass that a stage trains: LLaVA-Mini's alignment has no compression yet. */
 const configOf = (config: LlavaConfig, { visionTokens }: StageRecipe): LlavaConfig =>
-  visionTokens === "all" ? { ...config, system: "llava" } : config;
+  visionTokens === "all" && isMini(config) ? { ...config, system: "llava" } : config;
 
+/** Tokens of an image in the language model, or the most where images differ. */
 const tokensPerImage = (config: LlavaConfig): number =>
-  isMini(config) ? config.compressorSide ** 2 : tokensPerView(config);
+  isMini(config)
+    ? config.compressorSide ** 2
+    : Math.max(...imageLayouts(config).map(({ mostRows }) => mostRows));
 
 const isLocal = (from: string): boolean => isAbsolute(from) || /^\.{1,2}(?:[/\\]|$)/.test(from);
 
@@ -85,10 +88,14 @@ export const openVisionLanguageStages = async ({
 
   const plan = (stage: StageRecipe) => {
     const trained = selectNames(stage.train, names, `stage "${stage.name}"`);
-    const { maxGradientNorm, adamW } = stage;
+    const { maxGradientNorm, adamW, objective, ranking } = stage;
     return {
       config: configOf(system.config, stage),
-      trainsEmbeddings: trained.includes("language.embedding"),
+      objective: {
+        objective,
+        ...(ranking && { ranking }),
+        trainsEmbeddings: trained.includes("language.embedding"),
+      },
       options: {
         groups: planGroups(trained, stage.groups),
         adamW,
@@ -137,6 +144,7 @@ export const openVisionLanguageStages = async ({
         seed: recipe.seed,
         buckets: { maxBuckets: data.buckets },
         loadPixels: createPixelLoader(processor, config.imageMode),
+        ...(!isMini(config) && { numViews: mostViews(config) }),
       });
       return { batches, close: () => reader.close() };
     } catch (error) {
@@ -148,7 +156,7 @@ export const openVisionLanguageStages = async ({
   const openStage =
     (engine: Engine): OpenStage<ConversationBatch> =>
     async (stage, start) => {
-      const { config, trainsEmbeddings, options } = plan(stage);
+      const { config, objective, options } = plan(stage);
       const opened: { close(): Promise<void> }[] = [];
       const close = async (): Promise<void> => {
         for (const part of opened.reverse()) await part.close();
@@ -164,10 +172,10 @@ export const openVisionLanguageStages = async ({
         }
         const trainable = await createVisionLanguageTrainable(engine, config, {
           ...options,
+          ...objective,
           state,
           frozen: model.source(start.tensors),
           stepsTaken: start.stepsTaken,
-          trainsEmbeddings,
         });
         opened.push(trainable);
         const first = validation?.batches.state();
@@ -192,19 +200,18 @@ export const openVisionLanguageStages = async ({
     };
 
   const describe = async (stage: StageRecipe): Promise<StageDescription> => {
-    const { config, trainsEmbeddings, options } = plan(stage);
+    const { config, objective, options } = plan(stage);
     const { batches, close } = await openData(stage, config, "train");
     await close();
     const trained = new Set(options.groups.flatMap(({ parameters }) => parameters));
     const isFed = (name: string): boolean => trained.has(name);
-    const { forward } = createBatchForward(config, { isFed, trainsEmbeddings });
+    const { open } = createObjective(config, { isFed, ...objective });
     const shapes = new Map([...model.parameters].map(([name, { shape }]) => [name, shape]));
     const batch = stage.batchSize;
     const steps = batches.shapes.map(({ textLength, hasImages }) => {
-      const pass = forward({ batch, textLength, hasImages });
-      const loss = nextTokenLoss(pass.scores, pass.labels).mean;
+      const { loss, numPlaces } = open({ batch, textLength, hasImages });
       const graph = trainStepGraph(loss, options, hasImages ? {} : { keptShapes: shapes });
-      return { graph, tokens: pass.labels.shape.map(Number).reduce((a, b) => a * b) };
+      return { graph, tokens: numPlaces };
     });
     const frozen = new Set(steps.flatMap(({ graph }) => [...graph.parameters.keys()]));
     return {

@@ -1,23 +1,19 @@
 import { createGraph, type Engine, type ParameterSource } from "../graph/index.js";
 import { listParameters } from "../nn/parameter-scope.js";
-import {
-  type BatchShape,
-  createBatchForward,
-  type LabelledBatch,
-} from "../systems/batch-forward.js";
+import type { BatchShape, LabelledBatch } from "../systems/labelled-batch.js";
 import type { LlavaConfig } from "../systems/llava-config.js";
-import { ignoredLabel, nextTokenLoss } from "./next-token-loss.js";
+import { createObjective, type ObjectiveOptions } from "./stage-objective.js";
 import { Trainer, type TrainState, type TrainStepOptions } from "./train-step.js";
 import type { Trainable } from "./trainable.js";
 
-export type VisionLanguageTrainableOptions = TrainStepOptions & {
-  /** Where training starts: trained parameters, and moments when it goes on. */
-  readonly state: TrainState;
-  /** Parameters that do not train. */
-  readonly frozen: ParameterSource;
-  readonly stepsTaken?: number;
-  readonly trainsEmbeddings?: boolean;
-};
+export type VisionLanguageTrainableOptions = TrainStepOptions &
+  Omit<ObjectiveOptions, "isFed"> & {
+    /** Where training starts: trained parameters, and moments when it goes on. */
+    readonly state: TrainState;
+    /** Parameters that do not train. */
+    readonly frozen: ParameterSource;
+    readonly stepsTaken?: number;
+  };
 
 const shapeOf = ({ ids, pixels }: LabelledBatch): BatchShape => ({
   batch: ids.length,
@@ -25,26 +21,32 @@ const shapeOf = ({ ids, pixels }: LabelledBatch): BatchShape => ({
   hasImages: pixels !== undefined,
 });
 
-const countSupervised = ({ labels }: LabelledBatch): number =>
-  labels.flat().filter((label) => label !== ignoredLabel).length;
-
 /** A LLaVA-like system in training; steps are made ready once for each batch shape that comes. */
 export const createVisionLanguageTrainable = async (
   engine: Engine,
   config: LlavaConfig,
-  { state, frozen, stepsTaken, trainsEmbeddings, ...options }: VisionLanguageTrainableOptions,
+  {
+    state,
+    frozen,
+    stepsTaken,
+    trainsEmbeddings,
+    objective: objectiveName,
+    ranking,
+    ...options
+  }: VisionLanguageTrainableOptions,
 ): Promise<Trainable<LabelledBatch>> => {
   const trained = new Set(options.groups.flatMap(({ parameters }) => parameters));
   const isFed = (name: string): boolean => trained.has(name);
-  const { forward } = createBatchForward(config, { isFed, trainsEmbeddings });
-  const declared = listParameters(createBatchForward(config).params);
+  const { open, countUnits } = createObjective(config, {
+    isFed,
+    trainsEmbeddings,
+    objective: objectiveName,
+    ranking,
+  });
+  const declared = listParameters(createObjective(config).params);
   const shapes = new Map([...declared].map(([name, { shape }]) => [name, shape]));
   const trainer = await Trainer.create(engine, options, { state, frozen, stepsTaken });
 
-  const openFor = (shape: BatchShape) => {
-    const pass = forward(shape);
-    return { pass, loss: nextTokenLoss(pass.scores, pass.labels).mean };
-  };
   const opened: Promise<{ close(): Promise<void> }>[] = [];
   const remember = <Value>(make: (shape: BatchShape) => Promise<Value>) => {
     const made = new Map<string, Promise<Value>>();
@@ -56,16 +58,16 @@ export const createVisionLanguageTrainable = async (
     };
   };
   const stepFor = remember(async (shape) => {
-    const { pass, loss } = openFor(shape);
+    const pass = open(shape);
     // A batch of text leaves the parameters of vision as they are.
     const keptShapes = shape.hasImages ? undefined : shapes;
-    const step = trainer.openStep(loss, { keptShapes });
+    const step = trainer.openStep(pass.loss, { keptShapes });
     opened.push(step);
     return { pass, step: await step };
   });
   const evaluationFor = remember(async (shape) => {
-    const { pass, loss } = openFor(shape);
-    const session = trainer.openForward(createGraph("evaluate", { loss }));
+    const pass = open(shape);
+    const session = trainer.openForward(createGraph("evaluate", { loss: pass.loss }));
     opened.push(session);
     return { pass, session: await session };
   });
@@ -84,13 +86,13 @@ export const createVisionLanguageTrainable = async (
       return {
         loss: Number(results.loss.data[0]),
         gradientNorm: Number(results.gradientNorm.data[0]),
-        tokens: countSupervised(batch),
+        tokens: countUnits(batch),
       };
     },
     evaluate: async (batch) => {
       const { pass, session } = await evaluationFor(shapeOf(batch));
       const { loss } = await session.run(pass.feeds(batch));
-      return { loss: Number(loss.data[0]), tokens: countSupervised(batch) };
+      return { loss: Number(loss.data[0]), tokens: countUnits(batch) };
     },
     state: () => trainer.state(),
     close: async () => {

@@ -36,11 +36,12 @@ describe("pixels of a sample", () => {
   test("are the same from a file and from its bytes", async () => {
     const path = await writeImage("a.png", 51);
     const load = createPixelLoader(processor, square);
-    const pixels = await load(sampleOf({ type: "image", path }));
+    const { pixels, plan } = await load(sampleOf({ type: "image", path }));
+    expect(plan.views).toHaveLength(1);
     expect(pixels.shape).toEqual([1, 3, side, side]);
     expect(pixels.data[0]).toBeCloseTo(0.2, 6);
     const bytes = new Uint8Array(await readFile(path));
-    expect(await load(sampleOf({ type: "image", bytes }))).toEqual(pixels);
+    expect(await load(sampleOf({ type: "image", bytes }))).toEqual({ pixels, plan });
   });
 
   test("need exactly one image, of a file that is one", async () => {
