@@ -5,6 +5,7 @@
 import { input, reshape, type Tensor } from "../graph/index.js";
 import { sequenceScores } from "../language/full-sequence.js";
 import { embedTokens, llamaRopeTables } from "../language/llama.js";
+import type { Taps } from "../nn/taps.js";
 import { granularityRouter } from "../reduce/granularity-router.js";
 import { granularityScaler } from "../reduce/granularity-scaler.js";
 import { bool, int64, type TensorData } from "../tensor-data.js";
@@ -29,6 +30,8 @@ export type ImageBatchOptions = {
   readonly granularities?: "finest" | "all";
   /** Whether the router's logits are computed too. */
   readonly routes?: boolean;
+  /** Collects the router's intermediates. */
+  readonly taps?: Taps;
 };
 
 export type ImageBatchShape = BatchShape & {
@@ -42,7 +45,7 @@ export const imageBatchForward = (
   params: AvgLlavaParams,
   config: LlavaConfig,
   shape: ImageBatchShape,
-  { granularities = "finest", routes = false }: ImageBatchOptions = {},
+  { granularities = "finest", routes = false, taps }: ImageBatchOptions = {},
 ): BatchForward => {
   const { language } = config;
   const { batch, textLength } = shape;
@@ -96,6 +99,7 @@ export const imageBatchForward = (
             viewMask: input("router.viewMask", "bool", [batch, views]),
           },
           router,
+          taps,
         )
       : undefined;
 

@@ -55,7 +55,7 @@ export type ObjectivePass = {
   feeds(batch: LabelledBatch): Record<string, TensorData>;
 };
 
-export type ObjectiveOptions = Pick<BatchForwardOptions, "isFed" | "trainsEmbeddings"> & {
+export type ObjectiveOptions = Pick<BatchForwardOptions, "isFed" | "trainsEmbeddings" | "taps"> & {
   readonly objective?: ObjectiveName;
   /** Where they differ from the model's config. */
   readonly ranking?: Partial<RankingOptions>;

@@ -1,4 +1,3 @@
-import { ModelConfigError } from "../errors.js";
 import { createDecoder } from "../generate/decoder.js";
 import { createGraph, input, type ParameterSource } from "../graph/index.js";
 import { clipConfig } from "../image/clip-config.js";
@@ -19,11 +18,14 @@ import type { TokenChoice, TokenRoute } from "../systems/token-choice.js";
 import { bool, float32, int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { produceRouterStages } from "./avg-llava-router.js";
+import { produceRouterTraining, recordsRouterTraining } from "./avg-llava-training.js";
 import { decodeGreedily } from "./greedy.js";
 import { numbersOf, type Produced, rowsOf, type VerifyContext } from "./recorded.js";
+import { VerificationRun } from "./verification-run.js";
 
 /** Runs recorded AVG-LLaVA folders: every granularity, the router's stages, batches, generation. */
 export const produceAvgLlava = async (context: VerifyContext): Promise<Produced> => {
+  if (recordsRouterTraining(context.recorded)) return produceRouterTraining(context);
   const config = parseAvgLlavaConfig(context.config, context.towerConfig);
   const params = avgLlavaParams(new ParameterScope(), config);
   const parameters = context.locate(params, avgLlavaNames(config));
@@ -41,32 +43,16 @@ type Case = { readonly ids: readonly number[]; readonly views: PixelViews };
 const matrix = (rows: TensorData<"float32">): TensorData<"float32"> =>
   float32(rows.shape.slice(1), rows.data);
 
-class AvgVerification {
-  readonly tensors = new Map<string, TensorData>();
-  readonly inputs = new Set<string>();
-  readonly masks = new Map<string, readonly boolean[]>();
+class AvgVerification extends VerificationRun {
   private readonly encoders = new Map<string, Encoder>();
 
   constructor(
-    private readonly context: VerifyContext,
+    context: VerifyContext,
     private readonly config: AvgLlavaConfig,
     private readonly params: AvgLlavaParams,
     private readonly parameters: ParameterSource,
-  ) {}
-
-  private take(name: string): TensorData {
-    const tensor = this.context.recorded.get(name);
-    if (tensor === undefined) {
-      throw new ModelConfigError(
-        `verify: io.safetensors must hold ${name}, got none; record the folder again`,
-      );
-    }
-    this.inputs.add(name);
-    return tensor;
-  }
-
-  private has(name: string): boolean {
-    return this.context.recorded.has(name);
+  ) {
+    super(context);
   }
 
   private caseOf(index: number): Case {
