@@ -38,7 +38,10 @@ export const parseCount = (text: string): number => {
   return value;
 };
 
-const collect = (text: string, previous: readonly string[] = []): string[] => [...previous, text];
+export const collect = (text: string, previous: readonly string[] = []): string[] => [
+  ...previous,
+  text,
+];
 
 export type EngineFlags = { readonly provider?: Provider; readonly threads?: number };
 

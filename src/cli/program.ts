@@ -12,6 +12,7 @@ import { addInitCommand } from "./init.js";
 import { addInspectCommand } from "./inspect.js";
 import { option } from "./options.js";
 import { addScenesCommand } from "./scenes.js";
+import { addServeCommand } from "./serve.js";
 import { type ColorChoice, createTerminal, OutputClosed } from "./terminal.js";
 import { addTrainCommand } from "./train.js";
 import { addVerifyCommand } from "./verify.js";
@@ -24,6 +25,7 @@ const readVersion = (): string => {
 const adders = [
   addAskCommand,
   addChatCommand,
+  addServeCommand,
   addInspectCommand,
   addVerifyCommand,
   addEvalCommand,

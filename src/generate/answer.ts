@@ -59,6 +59,8 @@ export type Answer = {
   /** The stop string that ended it, if one did. */
   readonly stopString?: string;
   readonly usage: Usage;
+  /** Images and frames, and how many of them were found in the feature cache. */
+  readonly views: { readonly total: number; readonly cached: number };
   readonly media: readonly MediaReport[];
   readonly timings: AnswerTimings;
   /** The seed in use: pass it to get the same draws again. */

@@ -70,7 +70,18 @@ export type VisionLanguageModel = {
    */
   answerBatch(requests: readonly GenerateRequest[]): Promise<Answer[]>;
   startConversation(system?: string): Conversation;
+  /** What is being answered at the moment, and what is kept for later. */
+  load(): ModelLoad;
   close(): Promise<void>;
+};
+
+export type ModelLoad = {
+  /** Answers decoded together. */
+  readonly numSequences: number;
+  /** Tokens that they hold in the key-value cache. */
+  readonly cachedTokens: number;
+  /** Bytes of earlier prompts kept for new ones. */
+  readonly prefixCacheBytes: number;
 };
 
 /** Runs a streamed answer to its end. */
@@ -205,6 +216,10 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
       finishReason: writer.finishReason ?? "length",
       stopString: writer.stopString,
       usage: { ...usageOf(count), cachedTokens, completionTokens: writer.ids.length },
+      views: {
+        total: count.media.reduce((sum, { frames }) => sum + (frames?.sampled ?? 1), 0),
+        cached: encoded.cachedViews,
+      },
       media: count.media,
       timings: {
         ...encoded.timings,
@@ -288,6 +303,11 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
     answer: (request) => collectAnswer(stream(request)),
     answerBatch,
     startConversation,
+    load: () => ({
+      numSequences: batch.size,
+      cachedTokens: batch.cachedTokens,
+      prefixCacheBytes: sharedPrompts.bytes,
+    }),
     close: parts.close,
   };
 };

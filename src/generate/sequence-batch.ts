@@ -26,6 +26,8 @@ export type SequenceRun = {
 export type SequenceBatch = {
   /** Sequences decoded together at the moment. */
   readonly size: number;
+  /** Tokens that these hold in the cache. */
+  readonly cachedTokens: number;
   /**
    * Continues a sequence: `cache` (one row) holds its prompt and becomes the batch's; `scores` are
    * those of its first token. Its tokens do not depend on the sequences beside it.
@@ -244,6 +246,10 @@ export const createSequenceBatch = (decoder: Decoder): SequenceBatch => {
   return {
     get size() {
       return members.length;
+    },
+    get cachedTokens() {
+      const lengths = shared?.lengths.slice(0, members.length) ?? [];
+      return lengths.reduce((sum, length) => sum + length, 0);
     },
     continueSequence,
   };

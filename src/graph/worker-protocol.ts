@@ -14,7 +14,7 @@ export type WorkerRequest = {
 
 export type WorkerReply =
   | { readonly id: number; readonly result: unknown }
-  | { readonly id: number; readonly error: { readonly name: string; readonly message: string } };
+  | { readonly id: number; readonly error: ErrorReport };
 
 /** The buffers of a result, which can move to the other side instead of being copied. */
 const buffersOf = (result: unknown): ArrayBuffer[] => {
@@ -26,14 +26,22 @@ const buffersOf = (result: unknown): ArrayBuffer[] => {
 
 const errorClasses = errors as unknown as Record<string, new (message: string) => Error>;
 
+/** An error as it crosses to another thread. */
+export type ErrorReport = { readonly name: string; readonly message: string };
+
 /** By its place in `errors.ts`: a bundler may have shortened the class's own name. */
 const classNameOf = (error: unknown): string =>
   Object.keys(errorClasses).find(
     (name) => error instanceof Error && error.constructor === errorClasses[name],
   ) ?? "SaccadeError";
 
+export const reportError = (error: unknown): ErrorReport => ({
+  name: classNameOf(error),
+  message: error instanceof Error ? error.message : String(error),
+});
+
 /** Rebuilds an error that crossed the boundary, with its class where the message is all it holds. */
-const revive = ({ name, message }: { name: string; message: string }): Error =>
+export const reviveError = ({ name, message }: ErrorReport): Error =>
   name === "WeightsMismatchError"
     ? new errors.SaccadeError(message)
     : new errorClasses[name](message);
@@ -54,8 +62,7 @@ export const serveHost = (
         const result = await call.apply(host, [...parameters]);
         post({ id, result }, buffersOf(result));
       } catch (error) {
-        const message = error instanceof Error ? error.message : String(error);
-        post({ id, error: { name: classNameOf(error), message } }, []);
+        post({ id, error: reportError(error) }, []);
       }
     });
   };
@@ -112,7 +119,7 @@ export const createHostClient = (post: (request: WorkerRequest) => void): HostCl
     receive: (reply) => {
       const waiting = pending.get(reply.id);
       pending.delete(reply.id);
-      if ("error" in reply) waiting?.reject(revive(reply.error));
+      if ("error" in reply) waiting?.reject(reviveError(reply.error));
       else waiting?.resolve(reply.result as never);
       return pending.size;
     },
