@@ -155,4 +155,45 @@ describe("saccade train", () => {
     expect(await run("maxBadShare: 0.2", "maxBadShare: 0.01")).toMatch(/may be bad/);
     expect((await runCli(["train", join(root, "none.yaml")])).stderr).toMatch(/readable file/);
   });
+
+  it("draws scenes as data, and makes another system of the same weights", async () => {
+    await writeNewModel(join(root, "backbone"), "scenes-llava", 1);
+    const fused = join(root, "fused.yaml");
+    writeFileSync(
+      fused,
+      `
+name: fused
+model:
+  from: ./backbone
+  config: { architectures: [LlavaMiniLlamaForCausalLM], model_type: llava_mini_llama, compressor_size: 1, resolution_ratio: 1, prefusion_layer_num: 1 }
+  initialise:
+    - { parameters: ["compressor.**"], with: declared }
+    - { parameters: ["prefusion.**"], with: language-layers }
+stages:
+  - name: questions
+    train: ["compressor.**", "!compressor.positions", "prefusion.**"]
+    groups: [{ name: all, parameters: ["**"], learningRate: 1.0e-3 }]
+    data:
+      train: [{ scenes: { count: 8, heightPx: 96, contents: [questions], maxTurns: 2 } }]
+      template: vicuna_v1
+      maxLength: 200
+      buckets: 1
+    batchSize: 4
+    steps: 2
+    schedule: { kind: constant }
+`,
+    );
+    const run = await runCli(["train", fused, "--output", join(root, "fused-run")]);
+    expect(run).toMatchObject({ code: 0 });
+    const folder = join(root, "fused-run", "model");
+    const config = JSON.parse(readFileSync(join(folder, "config.json"), "utf8"));
+    expect(config).toMatchObject({
+      model_type: "llava_mini_llama",
+      prefusion_layer_num: 1,
+      hidden_size: 192,
+    });
+    // One vision token, told by the model that was written.
+    const evaluated = await runCli(["eval", folder, "--scenes", "test", "--count", "2", "--json"]);
+    expect(JSON.parse(evaluated.stdout)).toMatchObject({ visionTokens: 1, total: { count: 2 } });
+  });
 });

@@ -72,9 +72,25 @@ describe("recipes", () => {
     [
       "format: llava",
       "format: llava, shuffle: no",
-      /unknown key "shuffle" in stages\[0\]\.data\.train\[0\]; valid keys are path, format, mediaRoot, sampling/,
+      /unknown key "shuffle" in stages\[0\]\.data\.train\[0\]; valid keys are path, format, scenes, mediaRoot, sampling/,
+    ],
+    [
+      "{ path: a.json, format: llava }",
+      "{ scenes: { count: 5, turns: all } }",
+      /unknown key "turns" in stages\[0\]\.data\.train\[0\]\.scenes; valid keys are count, first, seed/,
     ],
   ];
+  it("name files or scenes as data, not both and not neither", () => {
+    const read = (dataset: string) =>
+      parseRecipe(changed("{ path: a.json, format: llava }", dataset), "small.yaml");
+    const scenes = "scenes: { count: 5, contents: [questions], maxTurns: 3 }";
+    expect(read(`{ ${scenes} }`).stages[0].data.train).toEqual([
+      { scenes: { count: 5, contents: ["questions"], maxTurns: 3 }, sampling: "all" },
+    ]);
+    for (const wrong of [`{ path: a.json, format: llava, ${scenes} }`, "{}", "{ path: a.json }"])
+      expect(() => read(wrong)).toThrow(/give path and format, or scenes/);
+  });
+
   it.each(unknown)(
     "with an unknown key say where it is and what is possible (%#)",
     (from, to, message) => {
