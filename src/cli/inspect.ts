@@ -1,12 +1,12 @@
 /** `saccade inspect MODEL`: what a model is and what an image will cost, without loading it. */
-import { type Command, InvalidArgumentError } from "commander";
+import type { Command } from "commander";
 import type { Size } from "../image/image.js";
 import { type BrokenTensor, findBrokenTensors } from "../load/broken-weights.node.js";
-import { clipGridSide } from "../vision/clip.js";
+import { visionFactsOf } from "../systems/vision-facts.js";
 import type { CommandContext } from "./command-context.js";
 import { describeModel, type ImageCost, type ModelDescription } from "./model-description.js";
 import { showDownloads } from "./open-model.js";
-import { addFolderOptions, type FolderFlags, loadOptionsOf, option } from "./options.js";
+import { addFolderOptions, type FolderFlags, loadOptionsOf, option, parseSize } from "./options.js";
 import { formatBytes, formatCount } from "./quantities.js";
 import { formatTable } from "./table.js";
 import type { Terminal } from "./terminal.js";
@@ -17,22 +17,17 @@ type InspectFlags = FolderFlags & {
   readonly json?: boolean;
 };
 
-const parseSize = (text: string): Size => {
-  const [, width, height] = /^(\d+)x(\d+)$/i.exec(text.trim()) ?? [];
-  if (!(Number(width) > 0 && Number(height) > 0)) {
-    throw new InvalidArgumentError(`Give a size in pixels like 640x480, got "${text}".`);
-  }
-  return { width: Number(width), height: Number(height) };
-};
-
 const toJson = (model: ModelDescription, cost: ImageCost, broken?: readonly BrokenTensor[]) => {
   const { config, language } = model.system;
   return {
     name: model.name,
     path: model.path,
     system: config.system,
-    layout: config.layout,
-    vision: { ...config.vision, layer: config.visionLayer },
+    layout: visionFactsOf(config).layout,
+    vision:
+      config.system === "llava-uhd"
+        ? config.vision
+        : { ...config.vision, layer: config.visionLayer },
     decoder: language,
     parameters: {
       total: model.parts.reduce((sum, { parameters }) => sum + parameters, 0),
@@ -58,17 +53,17 @@ const toJson = (model: ModelDescription, cost: ImageCost, broken?: readonly Brok
 
 const factsOf = ({ system, tokenizer, template, kvBytesPerToken }: ModelDescription) => {
   const { config, language } = system;
-  const { vision } = config;
-  const side = clipGridSide(vision);
+  const vision = visionFactsOf(config);
+  const side = vision.viewSidePx / vision.patchSidePx;
   const heads =
     language.numKeyValueHeads === language.numHeads
       ? `${language.numHeads} heads`
       : `${language.numHeads} heads (${language.numKeyValueHeads} for keys and values)`;
   return [
-    ["system", `${config.system}, ${config.layout} layout`],
+    ["system", `${config.system}, ${vision.layout} layout`],
     [
       "vision tower",
-      `${vision.imageSizePx} px in patches of ${vision.patchSizePx}: ${side}x${side}; width ${vision.width}, ${vision.numLayers} layers`,
+      `${vision.viewSidePx} px in patches of ${vision.patchSidePx}: ${side}x${side}; width ${vision.width}, ${vision.numLayers} layers`,
     ],
     ["decoder", `width ${language.width}, ${language.numLayers} layers, ${heads}`],
     [

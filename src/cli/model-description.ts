@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { relative } from "node:path";
+import { kvBytesPerToken } from "../cost/kv-bytes.js";
 import { GraphError, TokenizerError, WeightsMismatchError } from "../errors.js";
 import { createMediaPreparation, type MediaReport } from "../generate/media.js";
 import type { Size } from "../image/image.js";
@@ -7,7 +8,12 @@ import { groupByFile } from "../load/broken-weights.node.js";
 import { readTokenizer, resolveModel } from "../load/resolved-model.js";
 import { listParameters } from "../nn/parameter-scope.js";
 import { tokensPerView } from "../systems/llava-config.js";
-import { ignoredTensors, type System, type SystemOptions } from "../systems/system.js";
+import {
+  ignoredTensors,
+  type System,
+  type SystemConfig,
+  type SystemOptions,
+} from "../systems/system.js";
 import { elementCount } from "../tensor-data.js";
 import { chooseTemplate } from "../text/model-template.js";
 import type { Tokenizer } from "../text/tokenizer.js";
@@ -19,7 +25,6 @@ import {
   openModelFolder,
 } from "../weights/model-folder.node.js";
 import { createRenameTable } from "../weights/rename.js";
-import { kvBytesPerToken } from "../cost/kv-bytes.js";
 
 /** Parameters of one part of a model. */
 export type PartSize = { readonly part: string; readonly parameters: number };
@@ -87,6 +92,12 @@ const filesOf = async (
     });
   }
   return files;
+};
+
+/** Tokens that the vision tower makes of the first view. */
+const towerTokens = (config: SystemConfig, { views: [view] }: MediaReport): number => {
+  if (config.system !== "llava-uhd") return tokensPerView(config);
+  return (view.width * view.height) / config.vision.tower.patchSizePx ** 2;
 };
 
 /** The tokenizer; undefined where the folder has none, as folders with recorded outputs. */
@@ -157,7 +168,7 @@ export const describeModel = async (
       const report = media.plan({ type: "image", image: { ...image, data: new Uint8Array(0) } });
       return {
         ...report,
-        tokensPerView: tokensPerView(config),
+        tokensPerView: towerTokens(config, report),
         kvBytes: report.tokens * kvBytes,
       };
     },

@@ -1,12 +1,12 @@
 /** What a request costs, known before anything runs and without weights. */
 import { ContextOverflowError, OptionsError } from "../errors.js";
 import { createGraph, type DimBindings, type Graph, input } from "../graph/index.js";
-import type { ClipProcessorConfig } from "../image/clip-config.js";
 import type { Size } from "../image/image.js";
 import { decoderGraph } from "../language/decoder-graph.js";
 import { sequenceScores } from "../language/full-sequence.js";
 import { llamaRopeTables } from "../language/llama.js";
 import { listParameters } from "../nn/parameter-scope.js";
+import type { ImageProcessorConfig } from "../systems/image-processing.js";
 import {
   type CostPart,
   costParts,
@@ -15,6 +15,7 @@ import {
   type PlannedMedium,
 } from "../systems/run-plan.js";
 import type { System } from "../systems/system.js";
+import { visionFactsOf } from "../systems/vision-facts.js";
 import { type DType, dtypeBytes, elementCount } from "../tensor-data.js";
 import { estimateActivationBytes } from "./activation-bytes.js";
 import { type CostConvention, conventions } from "./convention.js";
@@ -69,7 +70,10 @@ export type CostOptions = {
 };
 
 /** A system and how its images are processed: what `resolveModel` finds in a folder. */
-export type CostModel = { readonly system: System; readonly processor: ClipProcessorConfig };
+export type CostModel = {
+  readonly system: System;
+  readonly processor: ImageProcessorConfig;
+};
 
 export type CostEstimator = (request: CostRequest) => CostReport;
 
@@ -208,7 +212,7 @@ export const createCostEstimator = (
 
     const own = planRuns(request);
     const ownRead = planPrefill(decoder(), full, promptTokens, prefillChunk, conventions.true);
-    const patchPx = config.vision.patchSizePx;
+    const patchPx = visionFactsOf(config).patchSidePx;
     return {
       system: config.system,
       convention: convention.name,

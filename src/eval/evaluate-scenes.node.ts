@@ -3,6 +3,7 @@ import { createSceneRenderer, type Fineness, sceneId } from "../data/scenes/inde
 import type { GenerateOptions } from "../generate/answer.js";
 import type { Media } from "../generate/media.js";
 import type { VisionLanguageModel } from "../generate/model.js";
+import { visionFactsOf } from "../systems/vision-facts.js";
 import { createFramesSource } from "../video/frames-source.js";
 import { type Proportion, proportion } from "./proportion.js";
 import {
@@ -105,7 +106,7 @@ export const evaluateScenes = async (
   options: EvaluateScenesOptions,
 ): Promise<SceneEvaluation> => {
   const { generate = {}, signal, onOutcome } = options;
-  const { heightPx = model.system.config.vision.imageSizePx } = options;
+  const { heightPx = visionFactsOf(model.system.config).viewSidePx } = options;
   const renderer = await createSceneRenderer();
   const ask = async ({ scene, question }: SceneQuestion): Promise<SceneOutcome> => {
     const frames = await renderer.renderFrames(scene, heightPx);

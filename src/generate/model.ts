@@ -8,7 +8,13 @@ import type { Tokenizer } from "../text/tokenizer.js";
 import type { Answer, AnswerEvent, GenerateOptions, GenerateRequest } from "./answer.js";
 import { AnswerWriter } from "./answer-writer.js";
 import type { Decoder, KeyValueCache } from "./decoder.js";
-import { checkMediaParts, type Media, type MediaPreparation, type MediaReport } from "./media.js";
+import {
+  checkMediaParts,
+  type Media,
+  type MediaPreparation,
+  type MediaReport,
+  withRoutes,
+} from "./media.js";
 import { PrefixCache, type PrefixCacheOptions } from "./prefix-cache.js";
 import { checkContext, countPromptTokens, type TokenisedPrompt, tokenisePrompt } from "./prompt.js";
 import { createSampler, type Sampler } from "./sampling.js";
@@ -58,7 +64,10 @@ export type VisionLanguageModel = {
   readonly template: ChatTemplate;
   /** Most tokens of a prompt and its answer. */
   readonly contextLength: number;
-  /** Tokens of a request without running it: exactly what generation then uses. */
+  /**
+   * Tokens of a request without running it: exactly what generation then uses, or where a router is to
+   * choose (`tokenOptions` of a medium) the most that it may.
+   */
   count(request: GenerateRequest): PromptCount;
   /** Streams an answer; the generator's return value is the whole `Answer`. */
   stream(request: GenerateRequest): AsyncGenerator<AnswerEvent, Answer>;
@@ -106,10 +115,12 @@ const parseMaxTokens = (maxTokens = defaultMaxTokens): number => {
 /** A request after planning: everything that can be refused has been. */
 type PlannedRequest = {
   readonly request: GenerateRequest;
+  readonly media: readonly Media[];
   readonly prompt: TokenisedPrompt;
   readonly count: PromptCount;
   readonly sampler: Sampler;
-  readonly writer: AnswerWriter;
+  /** Writes the answer to a prompt of so many tokens. */
+  readonly writerAfter: (promptTokens: number) => AnswerWriter;
 };
 
 export const createModel = (parts: ModelParts): VisionLanguageModel => {
@@ -120,9 +131,11 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
   const sharedPrompts = createPrefixCache({ maxBytes: parts.prefixCacheBytes ?? 0 });
 
   const plan = (request: GenerateRequest): PlannedRequest => {
-    const media = request.media ?? [];
-    const prompt = tokenisePrompt(request.messages, template, tokenizer, request);
-    checkMediaParts(prompt.mediaParts, media);
+    const { choice } = request;
+    const media = (request.media ?? []).map((item) => ({ ...(choice && { choice }), ...item }));
+    const written = tokenisePrompt(request.messages, template, tokenizer, request);
+    checkMediaParts(written.mediaParts, media);
+    const prompt = parts.media.layOut?.(written, media, tokenizer) ?? written;
     if (system.readsAnswers && !prompt.knowsAnswers) {
       throw new PromptError(
         'generate: earlier answers must be told apart for earlierAnswers "raw", and this chat template rewrites them; choose another template, or "fused"',
@@ -135,51 +148,45 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
       );
     }
     const reports = media.map((item) => parts.media.plan(item));
-    const tokens = countPromptTokens(
-      prompt.ids,
-      reports.map((report) => report.tokens),
-    );
-    const tokensOf = (type: MediaReport["type"]): number =>
-      reports.reduce((sum, report) => sum + (report.type === type ? report.tokens : 0), 0);
-    checkContext(tokens.total, decoder.contextLength);
+    const count = countWith(prompt, reports);
+    checkContext(count.promptTokens, decoder.contextLength);
     const wanted = parseMaxTokens(request.maxTokens);
     const sampler = createSampler(request);
-    return {
-      request,
-      prompt,
-      count: {
-        textTokens: tokens.text,
-        imageTokens: tokensOf("image"),
-        videoTokens: tokensOf("video"),
-        promptTokens: tokens.total,
-        media: reports,
-      },
-      sampler,
-      writer: new AnswerWriter({
+    const writerAfter = (promptTokens: number): AnswerWriter =>
+      new AnswerWriter({
         tokenizer,
         sampler,
         promptIds: prompt.ids.filter((id) => id >= 0),
-        maxTokens: Math.min(wanted, decoder.contextLength - tokens.total),
+        maxTokens: Math.min(wanted, decoder.contextLength - promptTokens),
         endIds: new Set([...tokenizer.eosIds, ...(request.stopIds ?? [])]),
         stopStrings: [...template.stopStrings, ...(request.stopStrings ?? [])],
-      }),
-    };
+      });
+    // What it refuses is told before anything runs.
+    writerAfter(count.promptTokens);
+    return { request, media, prompt, count, sampler, writerAfter };
   };
 
-  const encode = async ({ request, prompt, count }: PlannedRequest): Promise<EncodedPrompt> => {
+  /** Encodes the prompt; returns its exact count, which a router may have made smaller. */
+  const encode = async ({
+    request,
+    media,
+    prompt,
+    count: planned,
+  }: PlannedRequest): Promise<{ readonly encoded: EncodedPrompt; readonly count: PromptCount }> => {
     const prepared = [];
-    for (const item of request.media ?? []) prepared.push((await parts.media.prepare(item)).input);
+    for (const item of media) prepared.push((await parts.media.prepare(item)).input);
     const encoded = await encoder.encodePrompt(prompt.ids, prepared, {
       signal: request.signal,
       isAnswer: prompt.isAnswer,
       onProgress: request.onProgress,
     });
+    const count = countWith(prompt, withRoutes(planned.media, encoded.routes));
     if (encoded.embeddings.shape[1] !== count.promptTokens) {
       throw new LimitError(
         `generate: ${count.promptTokens} tokens were planned and ${encoded.embeddings.shape[1]} produced; the plan of ${system.config.system} is wrong`,
       );
     }
-    return encoded;
+    return { encoded, count };
   };
 
   /** Streams one answer; `prompts` may already hold part of the prompt. */
@@ -188,10 +195,15 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
     prompts: PrefixCache,
     startedMs: number,
   ): AsyncGenerator<AnswerEvent, Answer> {
-    const { request, count, sampler, writer } = planned;
+    const { request, sampler } = planned;
     const { signal, cacheScope } = request;
-    yield { type: "start", promptTokens: count.promptTokens, media: count.media };
-    const encoded = await encode(planned);
+    const { promptTokens, media } = planned.count;
+    yield { type: "start", promptTokens, media };
+    const { encoded, count } = await encode(planned);
+    if (encoded.routes?.flat().some(({ chosenBy }) => chosenBy === "router")) {
+      yield { type: "routed", promptTokens: count.promptTokens, media: count.media };
+    }
+    const writer = planned.writerAfter(count.promptTokens);
     const { embeddings } = encoded;
     const { cache, cachedTokens, rest } = await prompts.open(embeddings, cacheScope);
     let kept: KeyValueCache | undefined = cache;
@@ -309,6 +321,23 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
       prefixCacheBytes: sharedPrompts.bytes,
     }),
     close: parts.close,
+  };
+};
+
+/** Counts of a prompt whose media take what `reports` say. */
+const countWith = ({ ids }: TokenisedPrompt, reports: readonly MediaReport[]): PromptCount => {
+  const tokens = countPromptTokens(
+    ids,
+    reports.map((report) => report.tokens),
+  );
+  const tokensOf = (type: MediaReport["type"]): number =>
+    reports.reduce((sum, report) => sum + (report.type === type ? report.tokens : 0), 0);
+  return {
+    textTokens: tokens.text,
+    imageTokens: tokensOf("image"),
+    videoTokens: tokensOf("video"),
+    promptTokens: tokens.total,
+    media: reports,
   };
 };
 

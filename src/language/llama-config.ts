@@ -1,5 +1,6 @@
 import { z } from "zod";
 import { ModelConfigError } from "../errors.js";
+import type { AttentionBias } from "../nn/attention-block.js";
 import { parseRopeScaling, type RopeScaling } from "./rope-frequencies.js";
 
 export type LlamaConfig = {
@@ -16,7 +17,9 @@ export type LlamaConfig = {
   /** Largest number of tokens that the model was made for. */
   readonly contextLength: number;
   readonly tiedHead: boolean;
-  readonly attentionBias: boolean;
+  readonly attentionBias: AttentionBias;
+  /** Whether each head's queries and keys are normalised before they are turned (Qwen3). */
+  readonly queryKeyNorm?: boolean;
   readonly mlpBias: boolean;
 };
 

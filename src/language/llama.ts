@@ -12,6 +12,7 @@ import {
   cacheRows,
   type Dim,
   gatherRows,
+  gradientCheckpoint,
   linear,
   normal,
   type RopeTables,
@@ -184,7 +185,8 @@ export const llama = (
       config,
       taps?.under(`layers.${index}`),
     );
-    x = output;
+    const shared = context.kind === "full" && context.bias !== undefined ? [context.bias] : [];
+    x = gradientCheckpoint(output, x, shared);
     if (rows !== undefined) newRows.push(rows);
   });
   const hidden = applyRmsNorm(params.norm, x, config.normEpsilon);

@@ -86,11 +86,15 @@ export const writeModel = async (
   const file = (...names: string[]) => join(temporary, ...names);
   const { config, visionConfig, preprocessorConfig, card, tokenizerFiles } = contents;
   try {
-    await mkdir(file("vision_tower"), { recursive: true });
+    // The processor belongs to whoever describes the vision tower.
+    const tower = visionConfig === undefined ? [] : ["vision_tower"];
+    await mkdir(file(...tower), { recursive: true });
     await writeFile(file("config.json"), asJson(config));
     await writeFile(file("README.md"), card);
-    await writeFile(file("vision_tower", "config.json"), asJson(visionConfig));
-    await writeFile(file("vision_tower", "preprocessor_config.json"), asJson(preprocessorConfig));
+    if (visionConfig !== undefined) {
+      await writeFile(file("vision_tower", "config.json"), asJson(visionConfig));
+    }
+    await writeFile(file(...tower, "preprocessor_config.json"), asJson(preprocessorConfig));
     for (const source of tokenizerFiles) {
       await copyFile(source, file(String(source).split(/[/\\]/).at(-1) ?? ""));
     }

@@ -20,7 +20,7 @@ question with meaningless text. Token counts, memory and times are those of a tr
 /** First values of all parameters of a config's system, drawn by each parameter's own rule. */
 export const initParameters = (
   config: object,
-  visionConfig: object,
+  visionConfig: object | undefined,
   seed: number,
 ): ((name: string) => TensorData<"float32">) => {
   const declared = listParameters(parseSystem(config, visionConfig).params);

@@ -3,16 +3,22 @@
 /** A model's settings, in the layout in which the papers' models are published. */
 export type ModelSettings = {
   readonly config: object;
-  readonly visionConfig: object;
+  /** Of a vision tower in a folder of its own; absent where config.json describes it. */
+  readonly visionConfig?: object;
   readonly preprocessorConfig: object;
 };
 
 /** A folder of `models/` whose tokenizer a preset's vocabulary belongs to. */
-export type TokenizerName = "tokenizer" | "scenes-tokenizer";
+export type TokenizerName = "tokenizer" | "scenes-tokenizer" | "tiny-uhd-tokenizer";
 
 export type Preset = ModelSettings & { readonly tokenizer: TokenizerName };
 
-export type PresetName = "tiny-llava" | "tiny-llava-mini" | "scenes-llava" | "scenes-llava-mini";
+export type PresetName =
+  | "tiny-llava"
+  | "tiny-llava-mini"
+  | "tiny-llava-uhd"
+  | "scenes-llava"
+  | "scenes-llava-mini";
 
 const imageSizePx = 96;
 
@@ -79,6 +85,59 @@ const llavaConfig = {
   torch_dtype: "float32",
 };
 
+/**
+ * LLaVA-UHD v4 at a quarter of a view's side: the compressor after a quarter of the layers. Ids are those of
+ * models/tiny-uhd-tokenizer.
+ */
+const uhdConfig = {
+  model_type: "llava_uhd_v4",
+  text_model_type: "qwen3",
+  bos_token_id: null,
+  eos_token_id: 309,
+  pad_token_id: 307,
+  vocab_size: 336,
+  hidden_size: 128,
+  intermediate_size: 352,
+  num_hidden_layers: 4,
+  num_attention_heads: 4,
+  num_key_value_heads: 2,
+  head_dim: 32,
+  hidden_act: "silu",
+  rms_norm_eps: 1e-6,
+  rope_theta: 1_000_000,
+  max_position_embeddings: 4096,
+  tie_word_embeddings: false,
+  vision_config: {
+    model_type: "siglip_vision_model",
+    hidden_size: 128,
+    intermediate_size: 480,
+    num_hidden_layers: 4,
+    num_attention_heads: 4,
+    num_channels: 3,
+    image_size: 160,
+    patch_size: 8,
+    hidden_act: "gelu_pytorch_tanh",
+    layer_norm_eps: 1e-6,
+  },
+  insert_layer_id: 0,
+  compressor_type: "window-attention-reused-mlp",
+  merger_times: 1,
+  downsample_mode: "16x",
+  slice_config: { max_slice_nums: 9, scale_resolution: 96, patch_size: 8 },
+  torch_dtype: "float32",
+};
+
+const uhdPreprocessorConfig = {
+  image_processor_type: "MiniCPMVImageProcessor",
+  max_slice_nums: 9,
+  scale_resolution: 96,
+  patch_size: 8,
+  slice_mode: true,
+  use_image_id: true,
+  image_mean: [0.5, 0.5, 0.5],
+  image_std: [0.5, 0.5, 0.5],
+};
+
 /** The backbone of the embedded models: 6 patches a side, so that the cells of scenes (2x2, 3x3) end where patches do. */
 const scenesVisionConfig = {
   ...visionConfig,
@@ -124,6 +183,11 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
   "scenes-llava": { config: scenesLlavaConfig, ...scenesParts },
   "scenes-llava-mini": { config: scenesLlavaMiniConfig, ...scenesParts },
   "tiny-llava": { config: llavaConfig, visionConfig, preprocessorConfig, tokenizer: "tokenizer" },
+  "tiny-llava-uhd": {
+    config: uhdConfig,
+    preprocessorConfig: uhdPreprocessorConfig,
+    tokenizer: "tiny-uhd-tokenizer",
+  },
   "tiny-llava-mini": {
     config: {
       ...llavaConfig,

@@ -4,6 +4,7 @@
  */
 import { type ClipProcessorConfig, clipConfig } from "../image/clip-config.js";
 import { parseSystem, type System } from "../systems/system.js";
+import { visionFactsOf } from "../systems/vision-facts.js";
 
 const vicuna7b = {
   vocab_size: 32_000,
@@ -90,5 +91,5 @@ export const publishedModel = (
   changes: Readonly<Record<string, unknown>> = {},
 ): { readonly system: System; readonly processor: ClipProcessorConfig } => {
   const system = parseSystem({ ...publishedSizes[name], ...changes });
-  return { system, processor: clipConfig(system.config.vision.imageSizePx) };
+  return { system, processor: clipConfig(visionFactsOf(system.config).viewSidePx) };
 };

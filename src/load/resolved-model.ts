@@ -1,4 +1,6 @@
-import { type ClipProcessorConfig, clipConfig, parseClipConfig } from "../image/clip-config.js";
+import { clipConfig, parseClipConfig } from "../image/clip-config.js";
+import { parseSliceConfig } from "../image/slice-config.js";
+import type { ImageProcessorConfig } from "../systems/image-processing.js";
 import { parseSystem, type System, type SystemOptions } from "../systems/system.js";
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.js";
 import type { StoredTensor } from "../weights/folder-files.js";
@@ -10,7 +12,7 @@ export type ResolvedModel = {
   /** The vision tower's own folder, where there is one. */
   readonly tower?: ModelFolder;
   readonly system: System;
-  readonly processor: ClipProcessorConfig;
+  readonly processor: ImageProcessorConfig;
   /** By published name, the tower's included. */
   readonly tensors: ReadonlyMap<string, StoredTensor>;
 };
@@ -42,12 +44,30 @@ export const resolveModel = async (
     }
   }
   const system = parseSystem(folder.config, tower?.config, options);
+  return { folder, tower, system, processor: readProcessor(folder, tower, system), tensors };
+};
+
+/** The image processor of a folder, or what the model's own config implies. */
+const readProcessor = (
+  folder: ModelFolder,
+  tower: ModelFolder | undefined,
+  { config }: System,
+): ImageProcessorConfig => {
+  if (config.system === "llava-uhd") {
+    const { preprocessorConfig, processorConfig } = folder;
+    const settings = parseSliceConfig({
+      ...(preprocessorConfig && { preprocessorConfig }),
+      ...(processorConfig && { processorConfig }),
+      config: folder.config,
+    });
+    const { numQueries } = config.slicing;
+    const { numQueries: _, ...rest } = settings;
+    return { ...rest, ...(numQueries !== undefined && { numQueries }) };
+  }
   const processorJson = folder.preprocessorConfig ?? tower?.preprocessorConfig;
-  const processor =
-    processorJson === undefined
-      ? clipConfig(system.config.vision.imageSizePx)
-      : parseClipConfig(processorJson);
-  return { folder, tower, system, processor, tensors };
+  return processorJson === undefined
+    ? clipConfig(config.vision.imageSizePx)
+    : parseClipConfig(processorJson);
 };
 
 /** The folder's tokenizer. Throws `TokenizerError` where there is none or it is broken. */

@@ -5,7 +5,8 @@ import type { TokenChoice, TokenOptions, TokenRoute } from "./token-choice.js";
 
 /** An image as the vision tower takes it. */
 export type PixelViews = {
-  readonly pixels: TensorData<"float32">; // [V, 3, side, side]
+  /** [V, 3, side, side], or views of several sizes as one row of patches, [1, 3, P, N·P]. */
+  readonly pixels: TensorData<"float32">;
   readonly plan: ImagePlan;
   /** Equal for equal pixels; what was computed of them may then be used again. */
   readonly key: string;
@@ -53,8 +54,9 @@ export type EncodedPrompt = {
 /** The part of a system between pixels and the language model. */
 export type Encoder = {
   /**
-   * Embeds a prompt. `ids` are token ids with `imagePlaceholderId` where each of `media` goes. Throws
-   * `PromptError` when they do not fit each other or the method.
+   * Embeds a prompt. `ids` are token ids with `imagePlaceholderId` where each of `media` goes, or for
+   * systems in slices each of their views. Throws `PromptError` when they do not fit each other or the
+   * method.
    */
   encodePrompt(
     ids: readonly number[],
@@ -66,6 +68,11 @@ export type Encoder = {
    * router chooses the most that it may.
    */
   countImageTokens(plan: ImagePlan, choice?: TokenChoice): number;
+  /**
+   * Tokens of every view of a plan, for systems whose prompts have a placeholder for each view and
+   * markers around it; absent where an image is one placeholder.
+   */
+  readonly countViewTokens?: (plan: ImagePlan, choice?: TokenChoice) => readonly number[];
   /** Tokens that a video of so many frames of this plan will take. */
   countVideoTokens(plan: ImagePlan, numFrames: number, choice?: TokenChoice): number;
   /**

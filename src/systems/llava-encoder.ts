@@ -16,7 +16,12 @@ import { type LlavaConfig, tokensPerView, viewGrid } from "./llava-config.js";
 import { llavaSpliceGraph, llavaVisionGraph } from "./llava-graphs.js";
 import { newlineIndex, planSpatialUnpad } from "./llava-next.js";
 import { planSplice } from "./splice.js";
-import type { TokenChoice, TokenOptions, TokenRoute } from "./token-choice.js";
+import {
+  checkNoTokenChoice,
+  type TokenChoice,
+  type TokenOptions,
+  type TokenRoute,
+} from "./token-choice.js";
 
 /** Views' tokens in the order in which they enter the language model; `newlineIndex` is the newline. */
 export const planImageTokens = (plan: ImagePlan, config: LlavaConfig): number[] =>
@@ -51,7 +56,11 @@ export type ImageReduction = {
 
 /** Every token of every view. */
 const keepAll = (config: LlavaConfig): ImageReduction => ({
-  count: (plan) => planImageTokens(plan, config).length,
+  count: (plan, choice = {}) => {
+    const { length } = planImageTokens(plan, config);
+    checkNoTokenChoice(choice, length, config.system);
+    return length;
+  },
   layOut: ({ tokens, plan }) => ({ tokens, layout: planImageTokens(plan, config) }),
 });
 
@@ -62,7 +71,8 @@ export type LlavaEncoderOptions = {
   readonly readsAnswers?: boolean;
 };
 
-const joinRows = (parts: readonly TensorData[], width: number): TensorData<"float32"> => {
+/** Rows of several tensors as one matrix, [rows, width]. */
+export const joinRows = (parts: readonly TensorData[], width: number): TensorData<"float32"> => {
   const length = parts.reduce((sum, part) => sum + part.data.length, 0);
   const data = new Float32Array(length);
   let offset = 0;

@@ -13,7 +13,10 @@ export const llavaVisionGraph = (params: LlavaParams, config: LlavaConfig): Grap
 };
 
 /** Ids [L] and visual rows [M, D], by index [1, T], to what the language model reads. */
-export const llavaSpliceGraph = (params: LlavaParams, config: LlavaConfig): Graph => {
+export const llavaSpliceGraph = (
+  params: Pick<LlavaParams, "language" | "imageNewline">,
+  config: Pick<LlavaConfig, "language">,
+): Graph => {
   const { width } = config.language;
   const ids = input("ids", "int64", ["L"]);
   const visual = input("visual", "float32", ["M", width]);

@@ -1,8 +1,15 @@
 /** What LLaVA-UHD v4 and MiniCPM-V 4.6 checkpoints say about themselves. */
 import { z } from "zod";
 import { ModelConfigError } from "../errors.js";
-import type { DownsampleMode } from "../image/slice-config.js";
+import {
+  type DownsampleMode,
+  parseSliceConfig,
+  type SliceProcessorConfig,
+} from "../image/slice-config.js";
+import type { LlamaConfig } from "../language/llama-config.js";
+import { parseDecoderConfig } from "../language/qwen.js";
 import { type CompressorVariant, compressorVariants } from "../reduce/early-compressor.js";
+import { padMarkers, type SliceMarkers, unknownMarkers } from "../text/slice-layout.js";
 import { parseMoonvitConfig } from "../vision/moonvit.js";
 import { parsePackedClipConfig } from "../vision/packed-clip.js";
 import type { PackedTowerConfig } from "../vision/packed-tower.js";
@@ -102,6 +109,53 @@ export const parseUhdVisionConfig = (config: unknown): UhdVisionConfig => {
     connector,
     outWidth,
     downsampleMode: data.downsample_mode,
+  };
+};
+
+/** A whole model: how it takes images, its encoder, its language model. */
+export type LlavaUhdConfig = {
+  readonly system: "llava-uhd";
+  readonly vision: UhdVisionConfig;
+  readonly language: LlamaConfig;
+  /** How a request's images become views where the folder's processor says nothing else. */
+  readonly slicing: SliceProcessorConfig;
+  /** Stands for one visual token in a text prompt. */
+  readonly markers: SliceMarkers;
+  /** Upper bound on prompt length; the context length. */
+  readonly maxLength: number;
+};
+
+/** `model_type`s of LLaVA-UHD v4 and its kin. */
+const isUhdType = (modelType: unknown): boolean =>
+  modelType === "llava_uhd_v4" || modelType === "minicpmv4_6";
+
+export const isUhdModel = (config: unknown): boolean =>
+  isUhdType((config as { model_type?: unknown } | null)?.model_type);
+
+/**
+ * Reads `config.json` of a folder of the released training code's layout (`llava_uhd_v4`, whose
+ * fields of the language model are its own or a `text_config`) or of transformers' (`minicpmv4_6`).
+ * Throws `ModelConfigError`, or `UnknownArchitectureError` for a language model of another family.
+ */
+export const parseLlavaUhdConfig = (config: unknown): LlavaUhdConfig => {
+  const vision = parseUhdVisionConfig(config);
+  const raw = config as Record<string, unknown>;
+  // A config of its own says llava_uhd_v4 where a decoder's says its family.
+  const own = { ...raw, model_type: raw.text_model_type };
+  const language = parseDecoderConfig(raw.text_config ?? own, "qwen3");
+  const isTraining = vision.layout === "training";
+  const { numQueries: _, ...slicing } = parseSliceConfig({ config });
+  return {
+    system: "llava-uhd",
+    vision,
+    language,
+    slicing: {
+      ...slicing,
+      patchSidePx: vision.tower.patchSizePx,
+      ...(vision.connector.kind === "resampler" && { numQueries: vision.connector.numQueries }),
+    },
+    markers: isTraining ? unknownMarkers : padMarkers,
+    maxLength: language.contextLength,
   };
 };
 

@@ -5,7 +5,8 @@
 import { GraphError } from "../errors.js";
 import { type Dim, divideDims } from "../graph/index.js";
 import type { DownsampleMode } from "../image/slice-config.js";
-import type { LlamaParams } from "../language/llama.js";
+import { type LlamaParams, llamaParams } from "../language/llama.js";
+import { decoderNames } from "../language/qwen.js";
 import type { PackedViews } from "../nn/packed-views.js";
 import type { ParameterScope } from "../nn/parameter-scope.js";
 import type { Taps } from "../nn/taps.js";
@@ -34,7 +35,7 @@ import {
   packedTowerParams,
 } from "../vision/packed-tower.js";
 import { siglipNames } from "../vision/siglip.js";
-import type { UhdVisionConfig } from "./llava-uhd-config.js";
+import type { LlavaUhdConfig, UhdVisionConfig } from "./llava-uhd-config.js";
 
 export type UhdVisionParams = {
   readonly vision: PackedTowerParams;
@@ -145,3 +146,19 @@ export const uhdVisionNames = ({ layout, tower, compressor }: UhdVisionConfig): 
 };
 
 export type LlavaUhdParams = UhdVisionParams & { readonly language: LlamaParams };
+
+export const llavaUhdParams = (scope: ParameterScope, config: LlavaUhdConfig): LlavaUhdParams => ({
+  ...uhdVisionParams(scope, config.vision),
+  language: llamaParams(scope.child("language"), config.language),
+});
+
+/** Published names of the whole model in each layout. */
+export const llavaUhdNames = ({ vision }: LlavaUhdConfig): Rules => [
+  ...uhdVisionNames(vision),
+  ...(vision.layout === "training"
+    ? below("language", "llm.", decoderNames)
+    : decoderNames.map(
+        ([own, published]) =>
+          [`language.${own}`, published.replace(/^model\./, "model.language_model.")] as const,
+      )),
+];

@@ -1,6 +1,7 @@
 import { OptionsError } from "../errors.js";
+import type { LlamaParams } from "../language/llama.js";
 import type { LlamaConfig } from "../language/llama-config.js";
-import { ParameterScope } from "../nn/parameter-scope.js";
+import { ParameterScope, type ParameterTree } from "../nn/parameter-scope.js";
 import { unusedCompressorTensors } from "../reduce/early-compressor.js";
 import type { RenameRule } from "../weights/rename.js";
 import { avgLlavaNames, avgLlavaParams } from "./avg-llava.js";
@@ -8,7 +9,7 @@ import { type AvgLlavaVariant, parseAvgLlavaConfig } from "./avg-llava-config.js
 import { createAvgLlavaEncoder } from "./avg-llava-encoder.js";
 import { createAvgLlavaRunPlanner } from "./avg-llava-runs.js";
 import type { Encoder, EncoderContext } from "./encoder.js";
-import { type LlavaParams, llavaNames, llavaParams } from "./llava.js";
+import { llavaNames, llavaParams } from "./llava.js";
 import { type LlavaConfig, parseLlavaConfig } from "./llava-config.js";
 import { createLlavaEncoder } from "./llava-encoder.js";
 import { llavaMiniNames, llavaMiniParams } from "./llava-mini.js";
@@ -16,13 +17,20 @@ import { type LlavaMiniVariant, parseLlavaMiniConfig } from "./llava-mini-config
 import { createLlavaMiniEncoder } from "./llava-mini-encoder.js";
 import { createLlavaMiniRunPlanner } from "./llava-mini-runs.js";
 import { createLlavaRunPlanner } from "./llava-runs.js";
+import { llavaUhdNames, llavaUhdParams } from "./llava-uhd.js";
+import { isUhdModel, type LlavaUhdConfig, parseLlavaUhdConfig } from "./llava-uhd-config.js";
+import { createLlavaUhdEncoder } from "./llava-uhd-encoder.js";
+import { createLlavaUhdRunPlanner } from "./llava-uhd-runs.js";
 import type { Billing, RunPlanner } from "./run-plan.js";
+
+/** What the systems' configs say. */
+export type SystemConfig = LlavaConfig | LlavaUhdConfig;
 
 /** A system as its config describes it: parameters, their published names, and how it encodes. */
 export type System = {
-  readonly config: LlavaConfig;
+  readonly config: SystemConfig;
   readonly language: LlamaConfig;
-  readonly params: LlavaParams;
+  readonly params: ParameterTree & { readonly language: LlamaParams };
   readonly names: readonly RenameRule[];
   /** Largest number of images or videos in one conversation. */
   readonly maxMedia: number;
@@ -47,6 +55,20 @@ export const ignoredTensors: readonly RegExp[] = [
   unusedCompressorTensors,
 ];
 
+const uhdSystem = (scope: ParameterScope, config: LlavaUhdConfig): System => {
+  const params = llavaUhdParams(scope, config);
+  return {
+    config,
+    language: config.language,
+    params,
+    names: llavaUhdNames(config),
+    maxMedia: Number.POSITIVE_INFINITY,
+    readsAnswers: false,
+    createEncoder: (context) => createLlavaUhdEncoder(params, config, context),
+    createRunPlanner: () => createLlavaUhdRunPlanner(params, config),
+  };
+};
+
 /**
  * Reads a model's `config.json` and describes its system. `towerConfig` is the vision tower's own
  * config where there is one. Throws `UnknownArchitectureError` or `ModelConfigError`.
@@ -56,8 +78,9 @@ export const parseSystem = (
   towerConfig?: unknown,
   { variant, avgLlava }: SystemOptions = {},
 ): System => {
-  const llava = parseLlavaConfig(config, towerConfig);
   const scope = new ParameterScope();
+  if (isUhdModel(config)) return uhdSystem(scope, parseLlavaUhdConfig(config));
+  const llava = parseLlavaConfig(config, towerConfig);
   if (llava.system === "avg-llava") {
     const avg = parseAvgLlavaConfig(config, towerConfig, avgLlava);
     const params = avgLlavaParams(scope, avg);

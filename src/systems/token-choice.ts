@@ -1,5 +1,6 @@
 /** How many tokens an image takes, where a system leaves a choice: what may be asked, and what was done. */
 import { OptionsError } from "../errors.js";
+import type { SliceRequest } from "../image/slice-config.js";
 
 /** What is asked of an image's tokens; whatever is absent is left to the model. */
 export type TokenChoice = {
@@ -7,8 +8,13 @@ export type TokenChoice = {
   readonly granularity?: number;
   /** Most tokens that the image may take in the language model; bounds every other choice. */
   readonly maxSoftTokens?: number;
-  /** `low`: the coarsest granularity. `high`: the finest. `auto`: the router's choice. */
+  /**
+   * `low`: the coarsest granularity. `high`: the finest. `auto`: what happens anyway, the router's
+   * choice where the model has one, else the finest.
+   */
   readonly detail?: "low" | "high" | "auto";
+  /** Systems in slices: most slices, and how many patches become one token. */
+  readonly slicing?: Pick<SliceRequest, "maxSlices" | "downsampleMode">;
 };
 
 /** One way to see an image. */
@@ -41,7 +47,12 @@ const list = (options: readonly TokenOption[]): string =>
   options.map(({ granularity, tokens }) => `${granularity} (${tokens} tokens)`).join(", ");
 
 /** Throws `OptionsError` unless every member of a choice is one that could be meant. */
-const checkValues = ({ granularity, maxSoftTokens, detail }: TokenChoice): void => {
+const checkValues = ({ granularity, maxSoftTokens, detail, slicing }: TokenChoice): void => {
+  if (slicing !== undefined) {
+    throw new OptionsError(
+      `generate: slices and downsampling must be asked of a model in slices, got ${JSON.stringify(slicing)}; leave them out`,
+    );
+  }
   if (maxSoftTokens !== undefined && (!Number.isInteger(maxSoftTokens) || maxSoftTokens < 1)) {
     throw new OptionsError(
       `generate: maxSoftTokens must be a whole number of at least 1, got ${maxSoftTokens}`,
@@ -61,8 +72,7 @@ const checkValues = ({ granularity, maxSoftTokens, detail }: TokenChoice): void 
 
 /**
  * What a choice leaves of an image's options, `all`, coarsest first. Throws `OptionsError` for a
- * granularity that the model does not have, a budget below the coarsest, a choice above the budget, and
- * `auto` without a router.
+ * granularity that the model does not have, a budget below the coarsest, and a choice above the budget.
  */
 export const planTokenOptions = (
   all: readonly TokenOption[],
@@ -93,11 +103,6 @@ export const planTokenOptions = (
   }
   if (detail === "low") return { all, allowed: affordable.slice(0, 1), chosenBy: "request" };
   if (detail === "high") return { all, allowed: affordable.slice(-1), chosenBy: "request" };
-  if (detail === "auto" && !hasRouter) {
-    throw new OptionsError(
-      'generate: detail "auto" needs a router, which this model does not have; ask for "low", "high" or a granularity',
-    );
-  }
   if (!hasRouter) {
     const chosenBy = affordable.length < all.length ? "budget" : "model";
     return { all, allowed: affordable.slice(-1), chosenBy };

@@ -160,6 +160,13 @@ export const checkSliceMarkers = (
   );
 };
 
+/** A prompt with media laid out, and where each id comes from. */
+export type ExpandedPrompt = {
+  readonly ids: readonly number[];
+  /** Place of every id in the prompt before: its own, or that of its medium's placeholder. */
+  readonly places: readonly number[];
+};
+
 /**
  * `ids` with each of `media` laid out in place of its placeholder: markers as tokens, one placeholder for every view. What
  * is between two views is tokenised as one text, as it is in the whole prompt.
@@ -167,12 +174,12 @@ export const checkSliceMarkers = (
  * @throws PromptError where the prompt has more or fewer placeholders than there are media; TokenizerError where the
  * vocabulary lacks a marker.
  */
-export const expandMedia = (
+export const expandPrompt = (
   ids: readonly number[],
   media: readonly MediumLayout[],
   tokenizer: Pick<Tokenizer, "encode" | "idOf">,
   options: SliceLayoutOptions = {},
-): number[] => {
+): ExpandedPrompt => {
   const numPlaceholders = ids.filter((id) => id === imagePlaceholderId).length;
   if (numPlaceholders !== media.length)
     throw new PromptError(
@@ -180,7 +187,7 @@ export const expandMedia = (
     );
   if (media.length > 0) checkSliceMarkers(tokenizer, options.markers);
   const numbered = numberMedia(media)[Symbol.iterator]();
-  return ids.flatMap((id) => {
+  const expanded = ids.map((id) => {
     if (id !== imagePlaceholderId) return [id];
     const [medium, number] = numbered.next().value as [MediumLayout, number];
     return layOutMedium(medium, number, options).flatMap((piece) =>
@@ -189,7 +196,16 @@ export const expandMedia = (
         : tokenizer.encode(piece.text, { addSpecialTokens: false }),
     );
   });
+  return {
+    ids: expanded.flat(),
+    places: expanded.flatMap((part, place) => part.map(() => place)),
+  };
 };
+
+/** The ids of `expandPrompt` alone. */
+export const expandMedia = (...parameters: Parameters<typeof expandPrompt>): number[] => [
+  ...expandPrompt(...parameters).ids,
+];
 
 /** Tokens that a medium takes in the prompt: of its views, and of the markers and newlines around them. */
 export const countMediumTokens = (

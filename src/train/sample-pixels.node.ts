@@ -1,13 +1,10 @@
 /** The image of a training sample as the vision tower reads it, from its file or its bytes. */
 import type { ConversationSample, MediaReference } from "../data/conversation-sample.js";
 import { OptionsError, RecordError } from "../errors.js";
-import type { ClipProcessorConfig } from "../image/clip-config.js";
-import { processViews } from "../image/clip-processor.js";
 import { decodeImage } from "../image/decode.node.js";
 import type { DecodeOptions } from "../image/decode-options.js";
 import type { RgbImage } from "../image/image.js";
-import { type ImageMode, planViews } from "../image/image-mode.js";
-import { float32 } from "../tensor-data.js";
+import type { ImageProcessing } from "../systems/image-processing.js";
 import type { SampleViews } from "./conversation-batches.js";
 
 export type PixelLoader = (sample: ConversationSample) => Promise<SampleViews>;
@@ -53,18 +50,15 @@ const createImageCache = (maxBytes: number) => {
 };
 
 /**
- * Decodes a sample's one image and makes its views, [V, 3, H, W], with their plan.
- *
- * The loader throws RecordError for a sample without exactly one image, ImageDecodeError for a file that is none and
- * LimitError above the limits of `decode`.
+ * Decodes an image of a sample, from its file, its bytes, or by rendering it. The loader throws ImageDecodeError for a
+ * file that is none and LimitError above the limits of `decode`.
  *
  * @throws OptionsError for `cacheBytes` below 0.
  */
-export const createPixelLoader = (
-  processor: ClipProcessorConfig,
-  mode: ImageMode,
-  { decode, cacheBytes = 256 * 2 ** 20 }: PixelLoaderOptions = {},
-): PixelLoader => {
+export const createImageLoader = ({
+  decode,
+  cacheBytes = 256 * 2 ** 20,
+}: PixelLoaderOptions = {}): ((medium: MediaReference) => Promise<RgbImage>) => {
   if (!(cacheBytes >= 0))
     throw new OptionsError(
       `createPixelLoader: cacheBytes must be at least 0, got ${cacheBytes}. Leave it out for the default.`,
@@ -77,10 +71,23 @@ export const createPixelLoader = (
     cache.add(path, image);
     return image;
   };
-  const open = (medium: MediaReference): Promise<RgbImage> => {
+  return (medium) => {
     if ("render" in medium) return medium.render();
     return "bytes" in medium ? decodeImage(medium.bytes, decode) : decodeFile(medium.path);
   };
+};
+
+/**
+ * Decodes a sample's one image and makes its views, [V, 3, H, W], with their plan. The loader throws RecordError for a
+ * sample without exactly one image, and as `createImageLoader`.
+ *
+ * @throws OptionsError for `cacheBytes` below 0.
+ */
+export const createPixelLoader = (
+  processing: Pick<ImageProcessing, "planImage" | "processImage">,
+  options?: PixelLoaderOptions,
+): PixelLoader => {
+  const open = createImageLoader(options);
   return async ({ media }) => {
     const [medium] = media;
     if (media.length !== 1 || medium.type !== "image")
@@ -88,12 +95,6 @@ export const createPixelLoader = (
         `loadPixels: a sample must have one image, got ${media.map(({ type }) => type).join(", ") || "none"}. Leave it out.`,
       );
     const image = await open(medium);
-    const plan = planViews(image, processor, mode);
-    const { pixelValues } = processViews(image, plan, processor);
-    const [{ output }] = plan.views;
-    return {
-      pixels: float32([plan.views.length, 3, output.height, output.width], pixelValues),
-      plan,
-    };
+    return processing.processImage(image, processing.planImage(image));
   };
 };

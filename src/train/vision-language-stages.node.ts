@@ -5,6 +5,7 @@ import { createReadReport } from "../data/read-report.js";
 import { RecipeError } from "../errors.js";
 import type { Engine } from "../graph/index.js";
 import { imageLayouts, mostViews } from "../systems/image-layouts.js";
+import { createImageProcessing } from "../systems/image-processing.js";
 import type { LlavaConfig } from "../systems/llava-config.js";
 import type { LlavaMiniConfig } from "../systems/llava-mini-config.js";
 import { chooseTemplate } from "../text/model-template.js";
@@ -21,7 +22,7 @@ import type { OpenStage } from "./stage.js";
 import { createObjective } from "./stage-objective.js";
 import type { StageDescription } from "./stage-plan.js";
 import { openStartingModel, type StartingModel } from "./starting-model.node.js";
-import { trainStepGraph } from "./train-step.js";
+import { accumulationGraph, trainStepGraph, updateGraph } from "./step-graph.js";
 import { createVisionLanguageTrainable } from "./vision-language-trainable.js";
 
 export type VisionLanguageStagesOptions = ModelFolderOptions & {
@@ -84,13 +85,19 @@ export const openVisionLanguageStages = async ({
   const path = isLocal(from) ? resolve(baseFolder, from) : from;
   const model = await openStartingModel(recipe, path, folderOptions);
   const { system, processor, tokenizer } = model;
+  const { config: systemConfig } = system;
+  if (systemConfig.system === "llava-uhd") {
+    throw new RecipeError(
+      "openVisionLanguageStages: this model must be of the LLaVA family, got llava-uhd",
+    );
+  }
   const names = [...model.parameters.keys()];
 
   const plan = (stage: StageRecipe) => {
     const trained = selectNames(stage.train, names, `stage "${stage.name}"`);
-    const { maxGradientNorm, adamW, objective, ranking } = stage;
+    const { maxGradientNorm, adamW, objective, ranking, gradientCheckpointing } = stage;
     return {
-      config: configOf(system.config, stage),
+      config: configOf(systemConfig, stage),
       objective: {
         objective,
         ...(ranking && { ranking }),
@@ -99,6 +106,7 @@ export const openVisionLanguageStages = async ({
       options: {
         groups: planGroups(trained, stage.groups),
         adamW,
+        gradientCheckpointing,
         ...(maxGradientNorm !== undefined && { maxGradientNorm }),
       },
     };
@@ -143,7 +151,7 @@ export const openVisionLanguageStages = async ({
         batchSize,
         seed: recipe.seed,
         buckets: { maxBuckets: data.buckets },
-        loadPixels: createPixelLoader(processor, config.imageMode),
+        loadPixels: createPixelLoader(createImageProcessing(config, processor)),
         ...(!isMini(config) && { numViews: mostViews(config) }),
       });
       return { batches, close: () => reader.close() };
@@ -207,10 +215,15 @@ export const openVisionLanguageStages = async ({
     const isFed = (name: string): boolean => trained.has(name);
     const { open } = createObjective(config, { isFed, ...objective });
     const shapes = new Map([...model.parameters].map(([name, { shape }]) => [name, shape]));
+    const trainedShapes = new Map([...shapes].filter(([name]) => trained.has(name)));
     const batch = stage.batchSize;
     const steps = batches.shapes.map(({ textLength, hasImages }) => {
       const { loss, numPlaces } = open({ batch, textLength, hasImages });
-      const graph = trainStepGraph(loss, options, hasImages ? {} : { keptShapes: shapes });
+      const kept = hasImages ? {} : { keptShapes: shapes };
+      const graph =
+        stage.accumulation > 1
+          ? accumulationGraph(loss, options, kept).graph
+          : trainStepGraph(loss, options, kept);
       return { graph, tokens: numPlaces };
     });
     const frozen = new Set(steps.flatMap(({ graph }) => [...graph.parameters.keys()]));
@@ -223,6 +236,7 @@ export const openVisionLanguageStages = async ({
         })),
       })),
       steps,
+      ...(stage.accumulation > 1 && { update: updateGraph(options, trainedShapes, trained) }),
       batchesPerEpoch: batches.batchesPerEpoch,
       frozenBytes: model.storedBytes(frozen),
     };

@@ -7,6 +7,7 @@ import { locateParameters } from "../../src/load/parameter-source.js";
 import type { Encoder } from "../../src/systems/encoder.js";
 import type { LlavaMiniVariant } from "../../src/systems/llava-mini-config.js";
 import { parseSystem, type System } from "../../src/systems/system.js";
+import { visionFactsOf } from "../../src/systems/vision-facts.js";
 import { openModelFolder } from "../../src/weights/model-folder.node.js";
 import { createRenameTable } from "../../src/weights/rename.js";
 
@@ -40,7 +41,7 @@ export const openEncoder = async (
     featureCacheBytes,
     maxPromptTokens: 256,
   });
-  const processor = clipConfig(system.config.vision.imageSizePx);
+  const processor = clipConfig(visionFactsOf(system.config).viewSidePx);
   return {
     system,
     engine,

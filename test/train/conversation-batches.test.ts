@@ -7,6 +7,7 @@ import { openJsonDataset } from "../../src/data/json-dataset.node.js";
 import { createReadReport } from "../../src/data/read-report.js";
 import { DatasetError } from "../../src/errors.js";
 import { clipConfig } from "../../src/image/clip-config.js";
+import { clipProcessing } from "../../src/systems/image-processing.js";
 import { llavaTemplates } from "../../src/text/llava-templates.js";
 import { createTokenizer } from "../../src/text/tokenizer.js";
 import { createConversationBatches } from "../../src/train/conversation-batches.js";
@@ -20,7 +21,9 @@ let folder = "";
 let tokenizer: ReturnType<typeof createTokenizer>;
 const side = 32;
 const processor = { ...clipConfig(side), normalize: null };
-const loadPixels = createPixelLoader(processor, { aspect: "square" });
+const loadPixels = createPixelLoader(
+  clipProcessing(processor, { imageMode: { aspect: "square" }, frameResize: "image" }),
+);
 
 const numImages = 12;
 const record = (at: number) => ({

@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { MediaReference } from "../../src/data/conversation-sample.js";
 import { ImageDecodeError, OptionsError, RecordError } from "../../src/errors.js";
 import { clipConfig } from "../../src/image/clip-config.js";
+import { clipProcessing } from "../../src/systems/image-processing.js";
 import { createPixelLoader } from "../../src/train/sample-pixels.node.js";
 
 let folder = "";
@@ -30,12 +31,15 @@ const writeImage = async (name: string, red: number) => {
     .toFile(path);
   return path;
 };
-const square = { aspect: "square" } as const;
+const square = clipProcessing(processor, {
+  imageMode: { aspect: "square" },
+  frameResize: "image",
+});
 
 describe("pixels of a sample", () => {
   test("are the same from a file and from its bytes", async () => {
     const path = await writeImage("a.png", 51);
-    const load = createPixelLoader(processor, square);
+    const load = createPixelLoader(square);
     const { pixels, plan } = await load(sampleOf({ type: "image", path }));
     expect(plan.views).toHaveLength(1);
     expect(pixels.shape).toEqual([1, 3, side, side]);
@@ -45,12 +49,12 @@ describe("pixels of a sample", () => {
   });
 
   test("need exactly one image, of a file that is one", async () => {
-    const load = createPixelLoader(processor, square);
+    const load = createPixelLoader(square);
     const path = join(folder, "none.png");
     await expect(load(sampleOf())).rejects.toThrow(RecordError);
     await expect(load(sampleOf({ type: "video", path }))).rejects.toThrow(RecordError);
     await expect(load(sampleOf({ type: "image", path }))).rejects.toThrow(ImageDecodeError);
-    expect(() => createPixelLoader(processor, square, { cacheBytes: -1 })).toThrow(OptionsError);
+    expect(() => createPixelLoader(square, { cacheBytes: -1 })).toThrow(OptionsError);
   });
 });
 
@@ -59,7 +63,7 @@ describe("the cache of decoded images", () => {
   /** Which of the files can still be loaded once they are gone, after loading `order`. */
   const keptOf = async (cacheBytes: number, order: readonly number[]) => {
     const paths = await Promise.all([0, 1, 2].map((at) => writeImage(`${at}.png`, at)));
-    const load = createPixelLoader(processor, square, { cacheBytes });
+    const load = createPixelLoader(square, { cacheBytes });
     const samples = paths.map((path) => sampleOf({ type: "image", path }));
     for (const at of order) await load(samples[at]);
     for (const path of paths) await rm(path);

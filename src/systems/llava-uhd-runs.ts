@@ -1,0 +1,55 @@
+import type { ImagePlan } from "../image/view-plan.js";
+import { planPacking } from "../vision/pack-patches.js";
+import { llavaSpliceGraph } from "./llava-graphs.js";
+import type { LlavaUhdParams } from "./llava-uhd.js";
+import { type LlavaUhdConfig, mergeLevels } from "./llava-uhd-config.js";
+import { countUhdTokens, gridsOf, modeOf } from "./llava-uhd-encoder.js";
+import { llavaUhdVisionGraph } from "./llava-uhd-graphs.js";
+import { type GraphRun, onceNeeded, type RunPlanner } from "./run-plan.js";
+import type { TokenChoice } from "./token-choice.js";
+
+/** LLaVA-UHD v4: one packed run an image or frame, its views in groups of equal length; then one splice. */
+export const createLlavaUhdRunPlanner = (
+  params: LlavaUhdParams,
+  config: LlavaUhdConfig,
+): RunPlanner => {
+  const graphs = new Map<string, GraphRun["graph"]>();
+  const splice = onceNeeded(() => llavaSpliceGraph(params, config));
+  const visionRun = (plan: ImagePlan, times: number, choice: TokenChoice | undefined): GraphRun => {
+    const mode = modeOf(config, choice);
+    const { groups } = planPacking(gridsOf(plan, config), mergeLevels(config.vision, mode));
+    const key = `${mode} ${groups.length}`;
+    const graph =
+      graphs.get(key) ?? llavaUhdVisionGraph(params, config.vision, groups.length, mode);
+    graphs.set(key, graph);
+    const sides = groups.flatMap(({ numViews, numTokens }, group) => [
+      [`V${group}`, numViews] as const,
+      [`M${group}`, numTokens] as const,
+    ]);
+    const longest = Math.max(
+      ...gridsOf(plan, config).flatMap(({ rows, columns }) => [rows, columns]),
+    );
+    // Places of a resampler's keys and of a rotation, as far as the graph has them.
+    const tables = { P: longest, R: longest ** 2 };
+    return { graph, bindings: { ...tables, ...Object.fromEntries(sides) }, times, part: "vision" };
+  };
+  return ({ media, textTokens }) => {
+    const visualTokens = media.reduce(
+      (sum, { plan, numFrames, choice }) =>
+        sum + numFrames * countUhdTokens(plan, config, choice).reduce((a, b) => a + b, 0),
+      0,
+    );
+    const views = media.reduce(
+      (sum, { plan, numFrames }) => sum + numFrames * plan.views.length,
+      0,
+    );
+    const sides = { L: textTokens + views, M: visualTokens, T: textTokens + visualTokens };
+    return {
+      visualTokens,
+      runs: [
+        ...media.map(({ plan, numFrames, choice }) => visionRun(plan, numFrames, choice)),
+        { graph: splice(), bindings: sides, times: 1, part: "prefill" as const },
+      ],
+    };
+  };
+};
