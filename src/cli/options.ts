@@ -3,6 +3,7 @@ import { type Command, InvalidArgumentError, Option } from "commander";
 import type { GenerateOptions } from "../generate/answer.js";
 import type { LoadModelOptions } from "../generate/load-model.node.js";
 import type { Provider } from "../graph/index.js";
+import type { Size } from "../image/image.js";
 import { paperLlavaMini, releasedLlavaMini } from "../systems/llava-mini-config.js";
 import { type LlavaTemplateName, llavaTemplates } from "../text/llava-templates.js";
 
@@ -36,6 +37,15 @@ export const parseCount = (text: string): number => {
   if (value < 1)
     throw new InvalidArgumentError(`Give a whole number of at least 1, got "${text}".`);
   return value;
+};
+
+/** `640x480` in pixels. */
+export const parseSize = (text: string): Size => {
+  const [, width, height] = /^(\d+)x(\d+)$/i.exec(text.trim()) ?? [];
+  if (!(Number(width) > 0 && Number(height) > 0)) {
+    throw new InvalidArgumentError(`Give a size in pixels like 640x480, got "${text}".`);
+  }
+  return { width: Number(width), height: Number(height) };
 };
 
 export const collect = (text: string, previous: readonly string[] = []): string[] => [

@@ -4,6 +4,7 @@ import { addAskCommand } from "./ask.js";
 import { addChatCommand } from "./chat.js";
 import type { CommandContext } from "./command-context.js";
 import { applyConfigFile } from "./config-file.js";
+import { addCostCommand } from "./cost.js";
 import { addDemoCommand } from "./demo.js";
 import { checkSwitches } from "./environment.js";
 import { addEvalCommand } from "./eval.js";
@@ -27,6 +28,7 @@ const adders = [
   addChatCommand,
   addServeCommand,
   addInspectCommand,
+  addCostCommand,
   addVerifyCommand,
   addEvalCommand,
   addInitCommand,

@@ -13,3 +13,16 @@ export const formatBytes = (bytes: number): string => {
   }
   return `${unit === 0 ? value : value.toPrecision(3)} ${units[unit]}`;
 };
+
+const flopUnits = ["", " k", " M", " G", " T", " P"] as const;
+
+/** Operations in powers of 1000, four digits: 1.961 T. */
+export const formatFlops = (flops: number): string => {
+  let value = flops;
+  let unit = 0;
+  while (value >= 999.95 && unit < flopUnits.length - 1) {
+    value /= 1000;
+    unit += 1;
+  }
+  return `${unit === 0 ? Math.round(value) : value.toPrecision(4)}${flopUnits[unit]}`;
+};
