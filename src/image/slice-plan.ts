@@ -89,7 +89,24 @@ export const countSliceTokens = (
 
 type SliceRule = Required<SliceOptions>;
 
-const checkRule = (rule: SliceRule): void => {
+export const defaultPatchSidePx = 14;
+
+const readRule = (options: SliceOptions): SliceRule => {
+  const patchSidePx = options.patchSidePx ?? defaultPatchSidePx;
+  return {
+    maxSlices: options.maxSlices ?? 9,
+    viewSidePx: options.viewSidePx ?? 448,
+    patchSidePx,
+    unitPx: options.unitPx ?? 4 * patchSidePx,
+    encoding: options.encoding ?? "slice",
+    maxAspectRatio: options.maxAspectRatio ?? defaultMaxAspectRatio,
+    maxPixels: options.maxPixels ?? defaultMaxPixels,
+  };
+};
+
+/** Checks what `planSlices` is asked for, whatever the image. Throws OptionsError. */
+export const checkSliceOptions = (options: SliceOptions): void => {
+  const rule = readRule(options);
   for (const name of ["maxSlices", "viewSidePx", "patchSidePx", "unitPx"] as const) {
     if (Number.isSafeInteger(rule[name]) && rule[name] > 0) continue;
     throw new OptionsError(
@@ -172,19 +189,10 @@ const planView = (
  * not divide, LimitError above `maxPixels` or `maxAspectRatio`.
  */
 export const planSlices = (image: Size, options: SliceOptions = {}): SlicePlan => {
-  const patchSidePx = options.patchSidePx ?? 14;
-  const rule: SliceRule = {
-    maxSlices: options.maxSlices ?? 9,
-    viewSidePx: options.viewSidePx ?? 448,
-    patchSidePx,
-    unitPx: options.unitPx ?? 4 * patchSidePx,
-    encoding: options.encoding ?? "slice",
-    maxAspectRatio: options.maxAspectRatio ?? defaultMaxAspectRatio,
-    maxPixels: options.maxPixels ?? defaultMaxPixels,
-  };
-  checkRule(rule);
+  checkSliceOptions(options);
+  const rule = readRule(options);
   checkImageSize(image, rule);
-  const { maxSlices, viewSidePx, unitPx } = rule;
+  const { maxSlices, viewSidePx, patchSidePx, unitPx } = rule;
   const whole = (size: Size) => planView("whole", "image", wholeOf(image), size, patchSidePx);
   const single = (size: Size): SlicePlan => ({
     image: wholeSize(image),
