@@ -76,6 +76,8 @@ export const createApp = (parts: AppParts): App => {
       log({ level: "error", request: requestId, path: context.req.path, reason });
     }
     const { retryAfterSeconds } = told.details;
+    // What is left of a body that is too large is not read: the connection cannot be used again.
+    if (told.status === 413) context.header("connection", "close");
     if (retryAfterSeconds !== undefined) context.header("retry-after", String(retryAfterSeconds));
     return context.json(told.toJSON(), told.status as 400);
   };

@@ -83,11 +83,7 @@ describe("the official client", () => {
     const { content } = answer.choices[0].message;
     const second = await client.chat.completions.create({
       ...settings,
-      messages: [
-        ...first,
-        { role: "assistant", content },
-        { role: "user", content: "And why?" },
-      ],
+      messages: [...first, { role: "assistant", content }, { role: "user", content: "And why?" }],
     });
     expect(second.usage?.prompt_tokens).toBeGreaterThan(answer.usage?.prompt_tokens ?? 0);
     const again = await client.chat.completions.create({ ...settings, messages: first });

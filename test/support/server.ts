@@ -4,14 +4,17 @@ import type { RunningServer, ServerOptions } from "../../src/server/index.js";
 import { startServer } from "../../src/server/index.js";
 import { randomImage, type TinyModelName, useModelFolders } from "./tiny-models.js";
 
+type TestOptions = Partial<Omit<ServerOptions, "models">>;
+
 /** Starts a server of tiny models for all tests of a file. */
 export const useServer = (
-  options: Partial<Omit<ServerOptions, "models">> = {},
+  given: TestOptions | (() => Promise<TestOptions>) = {},
   names: Readonly<Record<string, TinyModelName>> = { tiny: "llava-pad" },
 ) => {
   const folders = useModelFolders();
   let server: RunningServer;
   beforeAll(async () => {
+    const options = typeof given === "function" ? await given() : given;
     const models: Record<string, string> = {};
     for (const [name, kind] of Object.entries(names)) models[name] = await folders.write(kind);
     server = await startServer({

@@ -74,8 +74,9 @@ export class ModelPool {
     return this.queue.size;
   }
 
-  get isReady(): boolean {
-    return this.slots.size > 0;
+  /** Workers that can answer. */
+  get numReady(): number {
+    return this.slots.size;
   }
 
   /** The threads, for whoever watches them. */

@@ -103,7 +103,7 @@ export class ModelRegistry {
       name: spec.name,
       created,
       memoryBytes,
-      isLoaded: pool?.isReady === true,
+      isLoaded: (pool?.numReady ?? 0) > 0,
       ...(info && { info }),
     }));
   }

@@ -111,7 +111,7 @@ const serve = async (model: VisionLanguageModel, estimate: CostEstimator): Promi
             const visual = event.media.reduce((sum, { tokens }) => sum + tokens, 0);
             const cost = costOf(event.media, event.promptTokens - visual, 1);
             post({ type: "event", id, event: { ...event, cost } });
-          } else {
+          } else if (event.type === "text") {
             post({ type: "event", id, event });
           }
         }
