@@ -12,6 +12,7 @@ import { endingOf, exitCodes, Interrupted } from "./exit.js";
 import { addInitCommand } from "./init.js";
 import { addInspectCommand } from "./inspect.js";
 import { option } from "./options.js";
+import { addPlanCommand } from "./plan.js";
 import { addScenesCommand } from "./scenes.js";
 import { addServeCommand } from "./serve.js";
 import { type ColorChoice, createTerminal, OutputClosed } from "./terminal.js";
@@ -29,6 +30,7 @@ const adders = [
   addServeCommand,
   addInspectCommand,
   addCostCommand,
+  addPlanCommand,
   addVerifyCommand,
   addEvalCommand,
   addInitCommand,
