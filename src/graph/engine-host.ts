@@ -95,9 +95,10 @@ const sessionOptions = (request: OpenRequest): InferenceSession.SessionOptions =
     graphOptimizationLevel: "all",
     intraOpNumThreads: threads,
     interOpNumThreads: 1,
-    // The pattern planner reserves one block for all weights together, mapped ones included: a model
-    // larger than the machine's memory, which maps well, could not be opened.
-    enableMemPattern: mappedFrom === undefined,
+    // The pattern planner reserves one block on top of the arena: half as much memory again for a
+    // training step, and room for all weights together, mapped ones included, so that a model larger
+    // than the machine's memory, which maps well, could not be opened. It saves no time.
+    enableMemPattern: false,
     logSeverityLevel: 3,
     extra: { session },
     ...(files.length > 0 && { externalData: [...files] }),

@@ -1,6 +1,7 @@
 import { GraphError } from "../errors.js";
 import { formatShape, sameShape } from "./shape.js";
 import type { Operation, Tensor } from "./tensor.js";
+import { listOperations } from "./walk.js";
 
 /**
  * A closed graph: the outputs asked for and everything they need. Inputs and parameters are found by
@@ -34,31 +35,13 @@ export const createGraph = (
 ): Graph => {
   const inputs = new Map<string, Tensor>();
   const parameters = new Map<string, Tensor>();
-  const operations: Operation[] = [];
-  const visited = new Set<Operation>();
-
-  // An explicit stack: deep models would overflow the call stack.
-  const visit = (root: Tensor): void => {
-    const stack: { tensor: Tensor; expanded: boolean }[] = [{ tensor: root, expanded: false }];
-    for (let frame = stack.pop(); frame !== undefined; frame = stack.pop()) {
-      const { source } = frame.tensor;
-      if (source.kind === "input") register(inputs, source.name, frame.tensor, "input");
-      if (source.kind === "parameter") register(parameters, source.name, frame.tensor, "parameter");
-      if (source.kind !== "operation") continue;
-      const { operation } = source;
-      if (frame.expanded) {
-        if (!visited.has(operation)) {
-          visited.add(operation);
-          operations.push(operation);
-        }
-      } else if (!visited.has(operation)) {
-        stack.push({ tensor: frame.tensor, expanded: true });
-        for (const tensor of [...operation.inputs].reverse())
-          stack.push({ tensor, expanded: false });
-      }
-    }
-  };
-  for (const tensor of Object.values(outputs)) visit(tensor);
+  const operations = listOperations(Object.values(outputs), {
+    onLeaf: (tensor) => {
+      const { source } = tensor;
+      if (source.kind === "input") register(inputs, source.name, tensor, "input");
+      if (source.kind === "parameter") register(parameters, source.name, tensor, "parameter");
+    },
+  });
   for (const name of Object.keys(outputs)) {
     // In ONNX they are one name space; an output of that name would be the input itself.
     if (inputs.has(name) || parameters.has(name)) {

@@ -1,6 +1,6 @@
 /** The engine: symbolic tensors, operators, ONNX writing and sessions (DESIGN in ARCHITECTURE.md). */
 export * from "./engine.js";
-export { grad } from "./grad.js";
+export { type GradOptions, grad } from "./grad.js";
 export { createGraph, type Graph } from "./graph.js";
 export * from "./initializers.js";
 export {

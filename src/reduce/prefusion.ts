@@ -9,6 +9,7 @@
 import {
   addDims,
   concat,
+  gradientCheckpoint,
   type RopeTables,
   reshape,
   slice,
@@ -66,7 +67,7 @@ export const prefusion = (
   const bias = keyMaskBias(keyMask);
   params.layers.forEach((layer, index) => {
     const context = { kind: "full", positions, tables, bias } as const;
-    x = llamaLayer(layer, x, context, index, language).output;
+    x = gradientCheckpoint(llamaLayer(layer, x, context, index, language).output, x, [bias]);
     taps?.add(`layers.${index}`, x);
   });
   const total = x.shape[1];

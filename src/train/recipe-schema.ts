@@ -137,6 +137,8 @@ const stage = z
     /** Samples of one pass; an optimiser step takes `accumulation` times as many. */
     batchSize: count,
     accumulation: count.default(1),
+    /** Layers are computed again in the backward pass: less memory, about a third more arithmetic. */
+    gradientCheckpointing: z.boolean().default(false),
     steps: count.optional(),
     epochs: z.number().positive().optional(),
     schedule,

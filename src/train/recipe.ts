@@ -85,12 +85,17 @@ export const parseRecipe = (text: string, file: string): Recipe => {
 
 /**
  * What a resumed run must have in common with its start, as JSON: everything but how often it looks
- * at itself and saves.
+ * at itself and saves, and whether it computes things twice to save memory.
  */
 export const recipeIdentity = (recipe: Recipe): JsonValue => {
   const { description: _, ...rest } = recipe;
   const stages = recipe.stages.map(
-    ({ checkpoint: _checkpoint, validation: _validation, ...stage }) => stage,
+    ({
+      checkpoint: _checkpoint,
+      validation: _validation,
+      gradientCheckpointing: _gradientCheckpointing,
+      ...stage
+    }) => stage,
   );
   return JSON.parse(JSON.stringify({ ...rest, stages })) as JsonValue;
 };

@@ -63,10 +63,10 @@ export type ObjectiveOptions = Pick<BatchForwardOptions, "isFed" | "trainsEmbedd
 
 const isSupervised = (label: number): boolean => label !== ignoredLabel;
 
-const countTokens = ({ labels }: LabelledBatch): number =>
-  labels.flat().filter(isSupervised).length;
-
 /** A place is judged by the label after it, so that a sample's first label does not count. */
+const countTokens = ({ labels }: LabelledBatch): number =>
+  labels.flatMap((row) => row.slice(1)).filter(isSupervised).length;
+
 const countAnswered = ({ labels, pixels }: LabelledBatch): number =>
   pixels === undefined ? 0 : labels.filter((row) => row.slice(1).some(isSupervised)).length;
 

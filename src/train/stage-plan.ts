@@ -5,6 +5,7 @@ import type { Graph } from "../graph/index.js";
 import { elementCount } from "../tensor-data.js";
 import type { StageRecipe } from "./recipe-schema.js";
 import { planSteps } from "./stage.js";
+import { isTrainerOutput } from "./step-graph.js";
 import type { TrainableGroup } from "./trainable.js";
 
 /** A stage that was not opened. */
@@ -12,6 +13,8 @@ export type StageDescription = {
   readonly groups: readonly TrainableGroup[];
   /** The step for each shape of batch, with the decoder's places in it, padding and images included. */
   readonly steps: readonly { readonly graph: Graph; readonly tokens: number }[];
+  /** The optimiser's own graph, where gradients of several batches are added up first. */
+  readonly update?: Graph;
   readonly batchesPerEpoch?: number;
   /** Stored size of the weights that do not train. */
   readonly frozenBytes: number;
@@ -33,7 +36,7 @@ export type StagePlan = {
   readonly tokensPerStep: number;
   readonly flopsPerStep: number;
   readonly memory: {
-    /** Parameters and both moments, kept twice. */
+    /** Parameters and both moments, kept twice, and sums of gradients where they are added up. */
     readonly stateBytes: number;
     /** Weights that do not train. */
     readonly frozenBytes: number;
@@ -48,6 +51,7 @@ export type StagePlan = {
 
 /** Two sides, each with a parameter and two moments of four bytes. */
 const stateBytesPerParameter = 24;
+const sumBytesPerParameter = 4;
 /*
  * What ONNX Runtime's processor provider takes besides, fitted to runs of nine models of 1 to 17 M
  * parameters (120 MB to 1.1 GB), whose memory the sum of all parts then met within 10 %. With memory
@@ -77,10 +81,13 @@ export const planStage = (
   });
   const parameters = groups.reduce((sum, group) => sum + group.parameters, 0);
   const steps = planSteps(stage, description.batchesPerEpoch);
-  const stateBytes = stateBytesPerParameter * parameters;
+  const { update } = description;
+  const stateBytes =
+    (stateBytesPerParameter + (update === undefined ? 0 : sumBytesPerParameter)) * parameters;
   // Every shape has a session of its own, and sessions keep their memory from step to step.
-  const live = description.steps.map(({ graph }) =>
-    estimateActivationBytes(graph, {}, { isKept: (name) => name.startsWith("next.") }),
+  const graphs = [...description.steps.map(({ graph }) => graph), ...(update ? [update] : [])];
+  const live = graphs.map((graph) =>
+    estimateActivationBytes(graph, {}, { isKept: isTrainerOutput }),
   );
   const activationBytes =
     copyBytesPerParameter * parameters +

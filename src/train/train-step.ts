@@ -1,127 +1,28 @@
-import { GraphError, OptionsError } from "../errors.js";
-import {
-  createGraph,
-  type Engine,
-  type Feed,
-  type Graph,
-  grad,
-  input,
-  type ParameterSource,
-  type Resident,
-  type Shape,
-  stopGradient,
-  type Tensor,
+import { OptionsError } from "../errors.js";
+import type {
+  Engine,
+  Feed,
+  Graph,
+  ParameterSource,
+  Resident,
+  Session,
+  Tensor,
 } from "../graph/index.js";
-import { float32, type TensorData } from "../tensor-data.js";
+import { bool, float32, type TensorData } from "../tensor-data.js";
+import { adamWCorrections } from "./adamw.js";
 import {
-  type AdamWOptions,
-  adamW,
-  adamWCorrections,
-  adamWInputs,
-  clipFactor,
-  globalNorm,
-} from "./adamw.js";
-
-/** Parameters that train alike. */
-export type ParameterGroup = {
-  readonly name: string;
-  /** Full parameter names. */
-  readonly parameters: readonly string[];
-  readonly weightDecay?: number;
-};
-
-export type TrainStepOptions = {
-  readonly groups: readonly ParameterGroup[];
-  readonly adamW?: AdamWOptions;
-  /** Gradients are scaled down to this global norm; none when absent. */
-  readonly maxGradientNorm?: number;
-};
-
-export type StepGraphOptions = {
-  /** Further outputs of the step, by name. */
-  readonly outputs?: Readonly<Record<string, Tensor>>;
-  /**
-   * Shapes of parameters that may stay as they are when the loss does not depend on them, as the
-   * vision tower's in a batch of text. Without, such a parameter is an error.
-   */
-  readonly keptShapes?: ReadonlyMap<string, Shape>;
-};
-
-const stateNames = (name: string) =>
-  ({ parameter: name, first: `adamw.first.${name}`, second: `adamw.second.${name}` }) as const;
-type StatePart = keyof ReturnType<typeof stateNames>;
-const stateParts: readonly StatePart[] = ["parameter", "first", "second"];
-const next = (name: string): string => `next.${name}`;
-const rateName = (group: string): string => `learningRate.${group}`;
-
-/**
- * The whole step as one graph: loss, gradients, clipping, AdamW, and further `outputs`. Trainable parameters must have been
- * declared as fed (`ParameterScope`'s `isFed`); their inputs are found by name.
- */
-export const trainStepGraph = (
-  loss: Tensor,
-  { groups, adamW: options, maxGradientNorm }: TrainStepOptions,
-  { outputs = {}, keptShapes }: StepGraphOptions = {},
-): Graph => {
-  const forward = createGraph("loss", { loss });
-  const names = groups.flatMap((group) => group.parameters);
-  const used = names.filter((name) => {
-    if (forward.inputs.has(name)) return true;
-    if (keptShapes?.has(name)) return false;
-    throw new GraphError(
-      `trainStepGraph: the loss does not depend on a fed parameter "${name}"; take it out of its group or declare it as fed`,
-    );
-  });
-  const parameters = used.map((name) => forward.inputs.get(name) as Tensor);
-  const results = new Map(grad(loss, parameters).map((gradient, at) => [used[at], gradient]));
-  const gradients = new Map<string, Tensor>();
-  for (const [name, gradient] of results) {
-    if (gradient !== undefined) gradients.set(name, gradient);
-    else if (!keptShapes?.has(name)) {
-      throw new GraphError(
-        `trainStepGraph: no gradient reaches "${name}"; take it out of its group`,
-      );
-    }
-  }
-  const norm = globalNorm([...gradients.values()]);
-  const factor = maxGradientNorm === undefined ? undefined : clipFactor(norm, maxGradientNorm);
-  const corrections = adamWInputs();
-  const written: Record<string, Tensor> = { loss, gradientNorm: norm, ...outputs };
-  for (const group of groups) {
-    const learningRate = input(rateName(group.name), "float32", []);
-    for (const name of group.parameters) {
-      const state = stateNames(name);
-      const gradient = gradients.get(name);
-      const shape = forward.inputs.get(name)?.shape ?? keptShapes?.get(name) ?? [];
-      if (gradient === undefined) {
-        // This batch says nothing about it: it stays as it is, its moments too.
-        for (const part of stateParts) {
-          written[next(state[part])] = stopGradient(input(state[part], "float32", shape));
-        }
-        continue;
-      }
-      const updated = adamW(
-        forward.inputs.get(name) as Tensor,
-        gradient,
-        {
-          first: input(state.first, "float32", shape),
-          second: input(state.second, "float32", shape),
-        },
-        {
-          learningRate,
-          weightDecay: group.weightDecay ?? 0,
-          corrections,
-          gradientFactor: factor,
-          options,
-        },
-      );
-      written[next(state.parameter)] = updated.parameter;
-      written[next(state.first)] = updated.moments.first;
-      written[next(state.second)] = updated.moments.second;
-    }
-  }
-  return createGraph("train-step", written);
-};
+  accumulationGraph,
+  accumulationNames,
+  nextName,
+  rateName,
+  type StepGraphOptions,
+  stateNames,
+  stateParts,
+  sumName,
+  type TrainStepOptions,
+  trainStepGraph,
+  updateGraph,
+} from "./step-graph.js";
 
 /** Values of every trained parameter and its moments, by state name. */
 export type TrainState = ReadonlyMap<string, TensorData<"float32">>;
@@ -136,6 +37,13 @@ export type TrainStep = {
     feeds: Readonly<Record<string, Feed>>,
     learningRates: Readonly<Record<string, number>>,
   ): Promise<Record<string, TensorData>>;
+  close(): Promise<void>;
+};
+
+/** Adds the gradients of batches of one shape to those that `applyAccumulated` takes. */
+export type AccumulationStep = {
+  /** `weight`: what the batch counts, its supervised tokens as a rule. Returns its loss. */
+  run(feeds: Readonly<Record<string, Feed>>, weight: number): Promise<Record<string, TensorData>>;
   close(): Promise<void>;
 };
 
@@ -155,6 +63,10 @@ type StateSide = Record<string, Resident>;
  */
 export class Trainer {
   private stepCount: number;
+  /** Gradients since the last step; in place once, since nothing else reads them. */
+  private sums: StateSide | undefined;
+  private accumulated: { weight: number; readonly touched: Set<string> } | undefined;
+  private readonly updates = new Map<string, Promise<Session>>();
 
   private constructor(
     private readonly engine: Engine,
@@ -207,27 +119,64 @@ export class Trainer {
     const session = await this.engine.open(graph, this.frozen);
     const fetch = ["loss", "gradientNorm", ...Object.keys(stepOptions.outputs ?? {})];
     return {
-      run: async (feeds, learningRates) => {
-        const [from, to] = this.sides;
+      run: (feeds, learningRates) => this.advance(session, feeds, fetch, learningRates),
+      close: () => session.close(),
+    };
+  }
+
+  /** Whether gradients wait for `applyAccumulated`. */
+  get isAccumulating(): boolean {
+    return this.accumulated !== undefined;
+  }
+
+  /** Makes the accumulation for one batch shape ready. */
+  async openAccumulation(
+    loss: Tensor,
+    stepOptions: StepGraphOptions = {},
+  ): Promise<AccumulationStep> {
+    const { graph, touched } = accumulationGraph(loss, this.options, stepOptions);
+    const session = await this.engine.open(graph, this.frozen);
+    this.sums ??= await this.allocateSums();
+    const into = Object.fromEntries(
+      Object.entries(this.sums).map(([name, memory]) => [nextName(name), memory]),
+    );
+    const fetch = ["loss", ...Object.keys(stepOptions.outputs ?? {})];
+    return {
+      run: async (feeds, weight) => {
+        const accumulation = {
+          [accumulationNames.weight]: float32([], [weight]),
+          [accumulationNames.isFirst]: bool([], [this.accumulated === undefined]),
+        };
         const results = await session.run(
-          usedBy(graph, { ...feeds, ...from, ...this.scalars(learningRates) }),
-          {
-            fetch,
-            into: Object.fromEntries(
-              Object.entries(to).map(([name, memory]) => [next(name), memory]),
-            ),
-          },
+          usedBy(graph, { ...feeds, ...this.sides[0], ...this.sums, ...accumulation }),
+          { fetch, into },
         );
-        // A step that is not finite is not taken: the parameters before it stay readable.
-        const { loss: before, gradientNorm } = results;
-        if (Number.isFinite(before.data[0]) && Number.isFinite(gradientNorm.data[0])) {
-          this.sides = [to, from];
-          this.stepCount += 1;
-        }
+        this.accumulated ??= { weight: 0, touched: new Set() };
+        this.accumulated.weight += weight;
+        for (const name of touched) this.accumulated.touched.add(name);
         return results;
       },
       close: () => session.close(),
     };
+  }
+
+  /**
+   * One optimiser step on what was accumulated, as if it had been one batch. Returns the gradient
+   * norm; when it is not finite, nothing changes.
+   */
+  async applyAccumulated(
+    learningRates: Readonly<Record<string, number>>,
+  ): Promise<Record<string, TensorData>> {
+    const { accumulated, sums } = this;
+    if (accumulated === undefined || sums === undefined) {
+      throw new OptionsError("Trainer: nothing was accumulated; run an accumulation step first");
+    }
+    this.accumulated = undefined;
+    const session = await this.openUpdate(accumulated.touched);
+    // Without a supervised token all gradients are zero, and stay so.
+    const total = Math.max(1, accumulated.weight);
+    const feeds = { ...sums, [accumulationNames.total]: float32([], [total]) };
+    return this.advance(session, feeds, ["gradientNorm"], learningRates);
   }
 
   /** Opens a graph that only reads the parameters: validation, or generation during a run. */
@@ -254,9 +203,59 @@ export class Trainer {
 
   /** Gives the memory back. Steps are closed by whoever opened them. */
   async close(): Promise<void> {
-    for (const side of this.sides) {
+    for (const session of this.updates.values()) await (await session).close();
+    for (const side of [...this.sides, this.sums ?? {}]) {
       for (const memory of Object.values(side)) await this.engine.release(memory);
     }
+  }
+
+  /** Runs a graph that ends in the next state, and takes the step when it is finite. */
+  private async advance(
+    session: Session,
+    feeds: Readonly<Record<string, Feed>>,
+    fetch: readonly string[],
+    learningRates: Readonly<Record<string, number>>,
+  ): Promise<Record<string, TensorData>> {
+    const [from, to] = this.sides;
+    const results = await session.run(
+      usedBy(session.graph, { ...feeds, ...from, ...this.scalars(learningRates) }),
+      {
+        fetch,
+        into: Object.fromEntries(
+          Object.entries(to).map(([name, memory]) => [nextName(name), memory]),
+        ),
+      },
+    );
+    // A step that is not finite is not taken: the parameters before it stay readable.
+    const { loss, gradientNorm } = results;
+    const isTaken = [loss, gradientNorm].every(
+      (value) => value === undefined || Number.isFinite(Number(value.data[0])),
+    );
+    if (isTaken) {
+      this.sides = [to, from];
+      this.stepCount += 1;
+    }
+    return results;
+  }
+
+  private async allocateSums(): Promise<StateSide> {
+    const sums: StateSide = {};
+    for (const name of this.options.groups.flatMap((group) => group.parameters)) {
+      sums[sumName(name)] = await this.engine.allocate("float32", this.sides[0][name].shape);
+    }
+    return sums;
+  }
+
+  /** The update for parameters that some batch had a gradient for; a handful of such sets occur. */
+  private openUpdate(touched: ReadonlySet<string>): Promise<Session> {
+    const names = this.options.groups.flatMap((group) => group.parameters);
+    const key = names.map((name) => Number(touched.has(name))).join("");
+    const shapes = new Map(names.map((name) => [name, this.sides[0][name].shape]));
+    const known =
+      this.updates.get(key) ??
+      this.engine.open(updateGraph(this.options, shapes, touched), this.frozen);
+    this.updates.set(key, known);
+    return known;
   }
 
   private scalars(learningRates: Readonly<Record<string, number>>): Record<string, TensorData> {

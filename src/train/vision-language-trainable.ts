@@ -3,7 +3,8 @@ import { listParameters } from "../nn/parameter-scope.js";
 import type { BatchShape, LabelledBatch } from "../systems/labelled-batch.js";
 import type { LlavaConfig } from "../systems/llava-config.js";
 import { createObjective, type ObjectiveOptions } from "./stage-objective.js";
-import { Trainer, type TrainState, type TrainStepOptions } from "./train-step.js";
+import type { TrainStepOptions } from "./step-graph.js";
+import { Trainer, type TrainState } from "./train-step.js";
 import type { Trainable } from "./trainable.js";
 
 export type VisionLanguageTrainableOptions = TrainStepOptions &
@@ -65,12 +66,27 @@ export const createVisionLanguageTrainable = async (
     opened.push(step);
     return { pass, step: await step };
   });
+  const accumulationFor = remember(async (shape) => {
+    const pass = open(shape);
+    const step = trainer.openAccumulation(pass.loss, {
+      keptShapes: shape.hasImages ? undefined : shapes,
+    });
+    opened.push(step);
+    return { pass, step: await step };
+  });
   const evaluationFor = remember(async (shape) => {
     const pass = open(shape);
     const session = trainer.openForward(createGraph("evaluate", { loss: pass.loss }));
     opened.push(session);
     return { pass, session: await session };
   });
+
+  const accumulate = async (batch: LabelledBatch) => {
+    const { pass, step } = await accumulationFor(shapeOf(batch));
+    const tokens = countUnits(batch);
+    const { loss } = await step.run(pass.feeds(batch), tokens);
+    return { loss: Number(loss.data[0]), tokens };
+  };
 
   return {
     groups: options.groups.map(({ name, parameters }) => ({
@@ -80,7 +96,13 @@ export const createVisionLanguageTrainable = async (
         shape: declared.get(parameter)?.shape.map(Number) ?? [],
       })),
     })),
+    accumulate,
     step: async (batch, rates) => {
+      if (trainer.isAccumulating) {
+        const last = await accumulate(batch);
+        const { gradientNorm } = await trainer.applyAccumulated(rates);
+        return { ...last, gradientNorm: Number(gradientNorm.data[0]) };
+      }
       const { pass, step } = await stepFor(shapeOf(batch));
       const results = await step.run(pass.feeds(batch), rates);
       return {

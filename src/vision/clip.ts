@@ -4,7 +4,16 @@
  */
 import { z } from "zod";
 import { ModelConfigError } from "../errors.js";
-import { add, broadcast, concat, normal, reshape, slice, type Tensor } from "../graph/index.js";
+import {
+  add,
+  broadcast,
+  concat,
+  gradientCheckpoint,
+  normal,
+  reshape,
+  slice,
+  type Tensor,
+} from "../graph/index.js";
 import { bidirectionalSelfAttention } from "../nn/attention-block.js";
 import { applyLayerNorm, type LayerNormParams, layerNormParams } from "../nn/norms.js";
 import type { ParameterScope } from "../nn/parameter-scope.js";
@@ -143,7 +152,11 @@ export const clipHiddenState = (
   let x = applyLayerNorm(params.preNorm, embedded, normEpsilon);
   taps?.add("hidden.0", x);
   for (let index = 0; index < last; index += 1) {
-    x = encoderLayer(params.layers[index], x, seeAll, config, taps?.under(`layers.${index}`));
+    const layer = params.layers[index];
+    x = gradientCheckpoint(
+      encoderLayer(layer, x, seeAll, config, taps?.under(`layers.${index}`)),
+      x,
+    );
     taps?.add(`hidden.${index + 1}`, x);
   }
   return x;

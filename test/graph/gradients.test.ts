@@ -198,6 +198,63 @@ describe("the gradient of each operator equals central differences", () => {
   });
 });
 
+describe("gradients of parts that are computed again", () => {
+  const [x, w, shared] = ["x", "w", "shared"].map((name) => g.input(name, "float32", [3, 3]));
+  const part = (from: g.Tensor, weight: g.Tensor, besides: g.Tensor): g.Tensor =>
+    g.gradientCheckpoint(
+      g.add(from, g.tanh(g.multiply(g.matmul(g.softmax(from), weight), besides))),
+      from,
+      [besides],
+    );
+  const build = () => {
+    const besides = g.exp(shared);
+    const first = part(x, w, besides);
+    // The same weight in two parts, and the first part's result used beside the second.
+    const second = part(first, w, besides);
+    const loss = g.sum(g.multiply(g.add(second, first), second), [0, 1]);
+    return { loss, first };
+  };
+
+  it("equal those of parts that are kept", async () => {
+    const { loss, first } = build();
+    const targets = [x, w, shared, first];
+    const outputs: Record<string, g.Tensor> = {};
+    for (const recompute of [false, true]) {
+      g.grad(loss, targets, { recompute }).forEach((gradient, index) => {
+        outputs[`g${index} ${recompute}`] = gradient as g.Tensor;
+      });
+    }
+    const session = await engine.open(g.createGraph("again", outputs), () => {
+      throw new Error("no parameters");
+    });
+    const feeds = Object.fromEntries(
+      ["x", "w", "shared"].map((name) => [name, float32([3, 3], draw([3, 3]))]),
+    );
+    const results = await session.run(feeds);
+    await session.close();
+    for (const index of targets.keys()) {
+      const [kept, again] = [false, true].map((how) => results[`g${index} ${how}`].data);
+      kept.forEach((value: number | bigint, at: number) => {
+        expect(Math.abs(Number(again[at]) - Number(value))).toBeLessThan(1e-5);
+      });
+    }
+  });
+
+  it("compute each part twice, but none that holds a target within", () => {
+    const count = (loss: g.Tensor, targets: g.Tensor[], recompute: boolean): number => {
+      const [gradient] = g.grad(loss, targets, { recompute });
+      const { operations } = g.createGraph("count", { loss, gradient: gradient as g.Tensor });
+      return operations.filter(({ operator }) => operator.name === "tanh").length;
+    };
+    const { loss } = build();
+    expect(count(loss, [x], false)).toBe(2);
+    expect(count(loss, [x], true)).toBe(4);
+    const inside = g.tanh(x);
+    const around = g.gradientCheckpoint(g.multiply(inside, x), x);
+    expect(count(g.sum(around, [0, 1]), [inside], true)).toBe(1);
+  });
+});
+
 describe("grad", () => {
   it("refuses a loss that is no scalar", () => {
     const x = g.input("x", "float32", [2]);

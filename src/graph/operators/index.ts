@@ -1,6 +1,7 @@
 export * from "./attention.js";
 export * from "./cache-rows.js";
 export * from "./elementwise.js";
+export * from "./gradient-checkpoint.js";
 export * from "./layout.js";
 export * from "./matmul.js";
 export * from "./normalise.js";
