@@ -97,7 +97,7 @@ const miniBatchForward = (
   params: LlavaMiniParams,
   config: LlavaMiniConfig,
   shape: BatchShape,
-  trainsEmbeddings: boolean,
+  { trainsEmbeddings = false, taps }: Pick<BatchForwardOptions, "trainsEmbeddings" | "taps">,
 ): BatchForward => {
   const { batch, textLength } = shape;
   const views = viewsPerImage(config);
@@ -123,6 +123,7 @@ const miniBatchForward = (
     },
     config,
     { trainsEmbeddings },
+    taps,
   );
   const pass = { scores, labels: input("labels", "int64", places) };
   const feeds = (samples: LabelledBatch): Record<string, TensorData> => {
@@ -166,7 +167,7 @@ const miniBatchForward = (
 /** Makes the forward passes of a system whose parameters are partly fed. */
 export const createBatchForward = (
   config: LlavaConfig,
-  { isFed = () => false, trainsEmbeddings = false, ...options }: BatchForwardOptions = {},
+  { isFed = () => false, ...options }: BatchForwardOptions = {},
 ): { readonly params: LlavaParams; forward(shape: ImageBatchShape): BatchForward } => {
   const scope = new ParameterScope([], isFed);
   const isMini = (value: LlavaConfig): value is LlavaMiniConfig => value.system === "llava-mini";
@@ -176,7 +177,7 @@ export const createBatchForward = (
       params,
       forward: (shape) =>
         shape.hasImages
-          ? miniBatchForward(params, config, shape, trainsEmbeddings)
+          ? miniBatchForward(params, config, shape, options)
           : textBatchForward(params, config, shape),
     };
   }

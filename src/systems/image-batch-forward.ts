@@ -30,7 +30,7 @@ export type ImageBatchOptions = {
   readonly granularities?: "finest" | "all";
   /** Whether the router's logits are computed too. */
   readonly routes?: boolean;
-  /** Collects the router's intermediates. */
+  /** Collects the intermediates of LLaVA-Mini, or of AVG-LLaVA's router. */
   readonly taps?: Taps;
 };
 

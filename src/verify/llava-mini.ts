@@ -27,11 +27,13 @@ import { float32, int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { decodeGreedily } from "./greedy.js";
 import { tapNameOf } from "./llava-mini-taps.js";
+import { produceMiniTraining, recordsTraining } from "./llava-mini-training.js";
 import { numbersOf, type Produced, rowsOf, type VerifyContext } from "./recorded.js";
 import { joinFrames, meanOf, rowOf, splitFrames, stack } from "./recorded-frames.js";
 
 /** Runs recorded LLaVA-Mini folders: images at either resolution, videos, mixed batches, text. */
 export const produceLlavaMini = async (context: VerifyContext): Promise<Produced> => {
+  if (recordsTraining(context.recorded)) return produceMiniTraining(context);
   const config = parseLlavaMiniConfig(context.config, context.towerConfig);
   const params = llavaMiniParams(new ParameterScope(), config);
   const parameters = context.locate(params, llavaMiniNames(config));

@@ -33,6 +33,8 @@ describe("recorded folders on the processor", () => {
     "llava-mini-image-c2": 35,
     "llava-mini-hd": 34,
     "llava-mini-video": 39,
+    "llava-mini-train": 165,
+    "llava-mini-train-c1": 111,
     "preprocess-clip": 33,
     "preprocess-anyres": 14,
     "avg-llava": 153,
