@@ -12,9 +12,15 @@ export type { SamplingOptions } from "./generate/sampling.js";
 export type { Engine, Provider } from "./graph/engine.js";
 export type { RgbImage } from "./image/image.js";
 export {
+  type AvgLlavaVariant,
+  fixedAvgLlava,
+  releasedAvgLlava,
+} from "./systems/avg-llava-config.js";
+export {
   type LlavaMiniVariant,
   paperLlavaMini,
   releasedLlavaMini,
 } from "./systems/llava-mini-config.js";
+export type { TokenChoice, TokenOptions, TokenRoute } from "./systems/token-choice.js";
 export * from "./tensor-data.js";
 export type { ChatMessage, ContentPart } from "./text/chat-message.js";

@@ -1,11 +1,14 @@
 import type { Answer, AnswerEvent } from "../generate/answer.js";
 import { showControls, type Terminal } from "./terminal.js";
 
-/** Streams an answer's text to standard output, harmless on a terminal and as it is elsewhere. */
+/**
+ * Streams an answer's text to standard output, harmless on a terminal and as it is elsewhere. `onPlan`
+ * is told what each medium takes, and again where a router has chosen.
+ */
 export const printAnswer = async (
   events: AsyncGenerator<AnswerEvent, Answer>,
   terminal: Terminal,
-  onStart: (event: AnswerEvent & { type: "start" }) => void,
+  onPlan: (event: AnswerEvent & { type: "start" | "routed" }) => void,
 ): Promise<Answer> => {
   for (;;) {
     const next = await events.next();
@@ -14,7 +17,7 @@ export const printAnswer = async (
       return next.value;
     }
     const event = next.value;
-    if (event.type === "start") onStart(event);
+    if (event.type !== "text") onPlan(event);
     else await terminal.write(terminal.isInteractive ? showControls(event.text) : event.text);
   }
 };
@@ -28,7 +31,10 @@ export const reportAnswer = (answer: Answer, terminal: Terminal): void => {
     );
   }
   if (!terminal.isInteractive) return;
+  const routes = answer.media.flatMap((medium) => medium.routes ?? []);
+  const seenAt = [...new Set(routes.map(({ granularity }) => granularity))].join(", ");
   const parts = [
+    ...(seenAt === "" ? [] : [`seen at ${seenAt} tokens a view`]),
     `${usage.promptTokens} + ${usage.completionTokens} tokens`,
     ...(usage.cachedTokens > 0 ? [`${usage.cachedTokens} from the cache`] : []),
     `first after ${timings.firstTokenMs.toFixed(0)} ms`,

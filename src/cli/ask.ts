@@ -9,6 +9,7 @@ import { printAnswer, reportAnswer } from "./answer-report.js";
 import {
   closeAll,
   describeMedia,
+  isOpen,
   type OpenedMedia,
   openAttachments,
   samplingOf,
@@ -115,7 +116,7 @@ const messagesOf = (
 ];
 
 const dryRunText = (model: VisionLanguageModel, count: PromptCount): string =>
-  `prompt: ${count.promptTokens} tokens (${count.textTokens} text, ${count.imageTokens} image, ${count.videoTokens} video) of ${model.contextLength}\n`;
+  `prompt: ${count.media.some(isOpen) ? "at most " : ""}${count.promptTokens} tokens (${count.textTokens} text, ${count.imageTokens} image, ${count.videoTokens} video) of ${model.contextLength}\n`;
 
 const toJsonLine = (value: unknown): string => `${JSON.stringify(value)}\n`;
 
@@ -164,8 +165,8 @@ export const ask = async (
     }
     const events = model.stream(request);
     const silent: Terminal = { ...terminal, isInteractive: false, write: async () => {} };
-    const answer: Answer = await printAnswer(events, flags.json ? silent : terminal, (start) =>
-      showMedia(terminal, opened, start.media),
+    const answer: Answer = await printAnswer(events, flags.json ? silent : terminal, (planned) =>
+      showMedia(terminal, opened, planned.media),
     );
     const record = { model: model.name, ...answer };
     if (flags.json) await terminal.write(toJsonLine(record));

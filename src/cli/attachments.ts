@@ -125,13 +125,36 @@ export const closeAll = async (opened: readonly OpenedMedia[]): Promise<void> =>
 
 const plural = (count: number, what: string): string => `${count} ${what}${count === 1 ? "" : "s"}`;
 
+/** How many tokens a medium takes, and who chose it where there was a choice. */
+const describeTokens = ({ tokens, tokenOptions, routes }: MediaReport): string => {
+  const total = plural(tokens, "token");
+  if (tokenOptions === undefined) return total;
+  if (routes === undefined) {
+    const { allowed, chosenBy } = tokenOptions;
+    if (chosenBy !== "router") return `${allowed[0].granularity} a view, ${total}`;
+    const choices = allowed.map(({ granularity }) => granularity).join(", ");
+    return `at most ${total}: the router chooses among ${choices} a view`;
+  }
+  const chosen = [...new Set(routes.map(({ granularity }) => granularity))].join(", ");
+  const { chosenBy, probabilities = [] } = routes[0];
+  if (chosenBy !== "router") return `${chosen} a view, ${total}`;
+  // For a video, whose frames each have their own, they would be too many.
+  const likely = Math.max(...probabilities).toFixed(2);
+  const certain = routes.length === 1 ? ` (probability ${likely})` : "";
+  return `${chosen} a view by the router${certain}, ${total}`;
+};
+
+/** Whether a router has yet to say how many tokens a medium takes. */
+export const isOpen = ({ tokenOptions, routes }: MediaReport): boolean =>
+  tokenOptions?.chosenBy === "router" && routes === undefined;
+
 /** What is done to a medium, in one line: nothing is scaled down or left out silently. */
 export const describeMedia = (label: string, report: MediaReport): string => {
-  const { size, views, tokens, frames } = report;
+  const { size, views, frames } = report;
   const [first] = views;
   const seen = `${plural(views.length, "view")} of ${first.width}x${first.height}`;
   const line = `${label}: ${size.width}x${size.height}`;
-  if (frames === undefined) return `${line}, ${seen}, ${plural(tokens, "token")}`;
+  if (frames === undefined) return `${line}, ${seen}, ${describeTokens(report)}`;
   const cut = frames.isCapped ? `; the rule asks for ${frames.wanted}, cut by --frames` : "";
-  return `${line}, ${frames.sampled} of ${plural(frames.total, "frame")}${cut}; ${seen} each, ${plural(tokens, "token")}`;
+  return `${line}, ${frames.sampled} of ${plural(frames.total, "frame")}${cut}; ${seen} each, ${describeTokens(report)}`;
 };

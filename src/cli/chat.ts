@@ -4,6 +4,7 @@ import { SaccadeError } from "../errors.js";
 import type { GenerateOptions } from "../generate/answer.js";
 import type { Conversation, VisionLanguageModel } from "../generate/model.js";
 import { createSampler } from "../generate/sampling.js";
+import type { TokenChoice } from "../systems/token-choice.js";
 import { printAnswer, reportAnswer } from "./answer-report.js";
 import {
   closeAll,
@@ -34,6 +35,8 @@ const help = [
   "/image FILE    attach an image to the next question",
   "/video FILE    attach a video, an animation or a folder of frames",
   "/attach FILE   attach either, by its content",
+  "/detail HOW    tokens of images from now on: low, high or auto",
+  "/granularity N tokens of a view from now on",
   "/system TEXT   start again with another system text",
   "/reset         start again",
   "/exit          leave (as Ctrl-D); Ctrl-C stops an answer",
@@ -44,6 +47,9 @@ const kinds: Readonly<Record<string, Attachment["kind"]>> = {
   "/video": "video",
   "/attach": "any",
 };
+
+/** Commands besides those that attach that need something after them. */
+const takesText = new Set(["/system", "/detail", "/granularity"]);
 
 /** Errors after which a conversation goes on: what was asked was refused, nothing was broken. */
 const isRefusal = (error: unknown): error is Error =>
@@ -58,12 +64,19 @@ class ChatSession {
 
   constructor(
     private readonly model: VisionLanguageModel,
-    private readonly options: GenerateOptions,
+    private options: GenerateOptions,
     private readonly flags: ChatFlags,
     private readonly context: CommandContext,
     private system: string | undefined,
   ) {
     this.conversation = model.startConversation(system);
+  }
+
+  /** Asks for other tokens of images; a budget stays. Wrong values are told with the next question. */
+  look(choice: TokenChoice): void {
+    const { maxSoftTokens } = this.options.choice ?? {};
+    const bound = maxSoftTokens === undefined ? {} : { maxSoftTokens };
+    this.options = { ...this.options, choice: { ...bound, ...choice } };
   }
 
   async attach(attachments: readonly Attachment[]): Promise<void> {
@@ -144,9 +157,11 @@ const runLine = async (
   else if (word === "/exit" || word === "/quit") return false;
   else if (word === "/reset") await session.restart();
   else if (word === "/help") terminal.notice(help);
-  else if (rest === "" && (word === "/system" || Object.hasOwn(kinds, word))) {
+  else if (rest === "" && (takesText.has(word) || Object.hasOwn(kinds, word))) {
     throw new UsageError(`${word} needs something after it; /help lists the commands`);
   } else if (word === "/system") await session.restart(rest);
+  else if (word === "/detail") session.look({ detail: rest as TokenChoice["detail"] });
+  else if (word === "/granularity") session.look({ granularity: Number(rest) });
   else if (Object.hasOwn(kinds, word)) await session.attach([{ kind: kinds[word], path: rest }]);
   else throw new UsageError(`no such command: ${word}; /help lists them`);
   return true;

@@ -4,7 +4,9 @@ import type { GenerateOptions } from "../generate/answer.js";
 import type { LoadModelOptions } from "../generate/load-model.node.js";
 import type { Provider } from "../graph/index.js";
 import type { Size } from "../image/image.js";
-import { paperLlavaMini, releasedLlavaMini } from "../systems/llava-mini-config.js";
+import { fixedAvgLlava } from "../systems/avg-llava-config.js";
+import { paperLlavaMini } from "../systems/llava-mini-config.js";
+import type { TokenChoice } from "../systems/token-choice.js";
 import { type LlavaTemplateName, llavaTemplates } from "../text/llava-templates.js";
 
 /** `--max-tokens` → SACCADE_MAX_TOKENS. */
@@ -72,7 +74,7 @@ export type FolderFlags = {
   readonly offline?: boolean;
   readonly revision?: string;
   readonly cacheDir?: string;
-  readonly variant?: "released" | "paper";
+  readonly variant?: "released" | "paper" | "fixed";
 };
 
 export const addFolderOptions = (command: Command): Command =>
@@ -81,10 +83,10 @@ export const addFolderOptions = (command: Command): Command =>
     .addOption(option("--revision <name>", "branch, tag or commit of a hub model (default: main)"))
     .addOption(option("--cache-dir <folder>", "the Hugging Face cache (default: its own place)"))
     .addOption(
-      option("--variant <name>", "LLaVA-Mini as released, or as in the paper").choices([
-        "released",
-        "paper",
-      ]),
+      option(
+        "--variant <name>",
+        "as released (default); LLaVA-Mini as in the paper; AVG-LLaVA with its flaws fixed",
+      ).choices(["released", "paper", "fixed"]),
     );
 
 export type ModelFlags = EngineFlags &
@@ -114,7 +116,8 @@ export const loadOptionsOf = ({ variant, ...flags }: ModelFlags): LoadModelOptio
   cacheDir: flags.cacheDir,
   template: flags.template,
   contextLength: flags.contextLength,
-  ...(variant && { variant: variant === "paper" ? paperLlavaMini : releasedLlavaMini }),
+  ...(variant === "paper" && { variant: paperLlavaMini }),
+  ...(variant === "fixed" && { avgLlava: fixedAvgLlava }),
 });
 
 export type AnswerFlags = {
@@ -128,6 +131,9 @@ export type AnswerFlags = {
   readonly stop?: readonly string[];
   readonly bos?: "single" | "double";
   readonly system?: string;
+  readonly granularity?: number;
+  readonly maxSoftTokens?: number;
+  readonly detail?: "low" | "high" | "auto";
 };
 
 export const addAnswerOptions = (command: Command): Command =>
@@ -159,10 +165,42 @@ export const addAnswerOptions = (command: Command): Command =>
     .addOption(option("--stop <text>", "ends the answer; may be repeated").argParser(collect))
     .addOption(
       option("--bos <rule>", "how many begin-of-text tokens").choices(["single", "double"]),
+    )
+    .addOption(
+      option("--detail <how>", "tokens of an image: fewest, most, or the model's choice").choices([
+        "low",
+        "high",
+        "auto",
+      ]),
+    )
+    .addOption(
+      option("--granularity <n>", "tokens of a view, one of the model's granularities").argParser(
+        parseCount,
+      ),
+    )
+    .addOption(
+      option("--max-soft-tokens <n>", "most tokens of an image, whatever else is asked").argParser(
+        parseCount,
+      ),
     );
+
+/** What is asked of images' tokens; absent where nothing is. */
+const tokenChoiceOf = ({
+  granularity,
+  maxSoftTokens,
+  detail,
+}: AnswerFlags): Pick<GenerateOptions, "choice"> => {
+  const choice: TokenChoice = {
+    ...(granularity !== undefined && { granularity }),
+    ...(maxSoftTokens !== undefined && { maxSoftTokens }),
+    ...(detail !== undefined && { detail }),
+  };
+  return Object.keys(choice).length === 0 ? {} : { choice };
+};
 
 /** The library's generation options; absent flags stay absent. */
 export const generateOptionsOf = (flags: AnswerFlags): GenerateOptions => ({
+  ...tokenChoiceOf(flags),
   maxTokens: flags.maxTokens,
   temperature: flags.temperature,
   topK: flags.topK,

@@ -1,3 +1,4 @@
+import type { TokenChoice } from "../systems/token-choice.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import type { Media, MediaReport } from "./media.js";
 import type { PromptOptions } from "./prompt.js";
@@ -11,6 +12,8 @@ export type GenerateOptions = SamplingOptions &
     readonly stopStrings?: readonly string[];
     /** Token ids that end the answer, besides the model's own. */
     readonly stopIds?: readonly number[];
+    /** What is asked of the tokens of images and frames that ask for nothing themselves. */
+    readonly choice?: TokenChoice;
     /** Aborting stops within one step; the generator throws the signal's reason. */
     readonly signal?: AbortSignal;
     /** Called after each image or frame. */
@@ -44,6 +47,8 @@ export type Usage = {
 export type AnswerTimings = {
   readonly visionMs: number;
   readonly fusionMs: number;
+  /** Of `visionMs`, what a router took, where one was asked. */
+  readonly routerMs?: number;
   readonly prefillMs: number;
   /** From the request to the first token. */
   readonly firstTokenMs: number;
@@ -71,6 +76,12 @@ export type Answer = {
 export type AnswerEvent =
   | {
       readonly type: "start";
+      readonly promptTokens: number;
+      readonly media: readonly MediaReport[];
+    }
+  | {
+      /** A router has chosen: what the start gave as the most is exact now. */
+      readonly type: "routed";
       readonly promptTokens: number;
       readonly media: readonly MediaReport[];
     }

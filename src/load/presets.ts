@@ -1,4 +1,5 @@
 /** Small architectures to start from, in the layout in which the papers' models are published. */
+import { nextPinpoints } from "../image/anyres.js";
 
 /** A model's settings, in the layout in which the papers' models are published. */
 export type ModelSettings = {
@@ -17,6 +18,7 @@ export type PresetName =
   | "tiny-llava"
   | "tiny-llava-mini"
   | "tiny-llava-uhd"
+  | "tiny-avg-llava"
   | "scenes-llava"
   | "scenes-llava-mini";
 
@@ -83,6 +85,19 @@ const llavaConfig = {
   mm_vision_tower: "vision_tower",
   use_mm_proj: true,
   torch_dtype: "float32",
+};
+
+/** AVG-LLaVA with the published tiles and as many granularities, of a grid half as wide. */
+const avgConfig = {
+  ...llavaConfig,
+  image_aspect_ratio: "anyres",
+  image_grid_pinpoints: nextPinpoints(imageSizePx).map(({ width, height }) => [width, height]),
+  mm_patch_merge_type: "spatial_unpad",
+  vis_token_granularity: [9, 18, 36, 72, 144],
+  router_select: true,
+  margin: 1,
+  rank_loss_weight: 1,
+  ce_loss_weight: 0.1,
 };
 
 /**
@@ -183,6 +198,7 @@ export const presets: Readonly<Record<PresetName, Preset>> = {
   "scenes-llava": { config: scenesLlavaConfig, ...scenesParts },
   "scenes-llava-mini": { config: scenesLlavaMiniConfig, ...scenesParts },
   "tiny-llava": { config: llavaConfig, visionConfig, preprocessorConfig, tokenizer: "tokenizer" },
+  "tiny-avg-llava": { config: avgConfig, visionConfig, preprocessorConfig, tokenizer: "tokenizer" },
   "tiny-llava-uhd": {
     config: uhdConfig,
     preprocessorConfig: uhdPreprocessorConfig,

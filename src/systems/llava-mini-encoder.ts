@@ -19,6 +19,7 @@ import {
   llavaMiniVisionGraph,
 } from "./llava-mini-graphs.js";
 import { planSplice } from "./splice.js";
+import { checkNoTokenChoice, type TokenChoice } from "./token-choice.js";
 
 /** The method fuses a prompt with one image or video; the reference breaks on a second one. */
 const checkMedia = (media: readonly MediaInput[]): void => {
@@ -149,9 +150,13 @@ export const createLlavaMiniEncoder = (
     };
   };
 
+  const countFrame = (choice: TokenChoice = {}): number => {
+    checkNoTokenChoice(choice, numCompressed, config.system);
+    return numCompressed;
+  };
   return {
     encodePrompt,
-    countImageTokens: () => numCompressed,
-    countVideoTokens: (_, numFrames) => numFrames * numCompressed,
+    countImageTokens: (_, choice) => countFrame(choice),
+    countVideoTokens: (_, numFrames, choice) => numFrames * countFrame(choice),
   };
 };

@@ -68,6 +68,16 @@ const original = {
   use_mm_proj: true,
 };
 const llava = { ...original, architectures: ["LlavaLlamaForCausalLM"], model_type: "llava_llama" };
+/** AVG-LLaVA with 16 patches a view; the router reads 8 tokens of the text. */
+const avg = {
+  ...llava,
+  image_aspect_ratio: "anyres",
+  mm_patch_merge_type: "spatial_unpad",
+  image_grid_pinpoints: tileGrids.map((grid) => grid.map((tiles) => tiles * viewPx)),
+  vis_token_granularity: [1, 2, 4, 8, 16],
+  router_select: true,
+  filtered_text_num: 8,
+};
 const mini = {
   ...original,
   architectures: ["LlavaMiniLlamaForCausalLM"],
@@ -113,6 +123,10 @@ export const tinyModels = {
       image_grid_pinpoints: tileGrids.map(([columns, rows]) => [rows * viewPx, columns * viewPx]),
     },
   },
+  avg: { config: avg },
+  "avg-fixed": { config: { ...avg, avg_llava_variant: "fixed" } },
+  "avg-stage3": { config: { ...avg, router_select: false } },
+  "avg-pad": { config: { ...avg, image_aspect_ratio: "pad", mm_patch_merge_type: "flat" } },
   "mini-1": { config: { ...mini, compressor_size: 1 } },
   "mini-2": { config: { ...mini, compressor_size: 2, image_aspect_ratio: "pad" } },
   "mini-hd": { config: { ...mini, compressor_size: 2, resolution_ratio: 2 } },

@@ -1,5 +1,6 @@
 import fc from "fast-check";
 import { describe, expect, test } from "vitest";
+import { withRoutes } from "../../src/generate/media.js";
 import { nextPinpoints, planAnyres } from "../../src/image/anyres.js";
 import { clipConfig } from "../../src/image/clip-config.js";
 import { newlineIndex, planSpatialUnpad, planUnpad } from "../../src/systems/llava-next.js";
@@ -114,14 +115,24 @@ describe("planned tokens are the produced ones, for any size of image and any nu
           const asked = system.maxMedia > 1 ? [items] : items.map((item) => [item]);
           for (const row of asked) {
             const prepared = await Promise.all(row.map((item) => media.prepare(item)));
-            const planned = row.map((item) => media.plan(item).tokens);
+            const reports = row.map((item) => media.plan(item));
             const ids = [...text, ...row.map(() => imagePlaceholderId), 5];
             const encoded = await encoder.encodePrompt(
               ids,
               prepared.map((item) => item.input),
             );
-            expect(encoded.visualTokens).toEqual(planned);
-            const total = planned.reduce((sum, tokens) => sum + tokens, 0);
+            // A router takes one of the options that were planned, and never more than the most.
+            const taken = withRoutes(reports, encoded.routes);
+            taken.forEach(({ tokens, routes = [] }, index) => {
+              const { tokens: most, tokenOptions } = reports[index];
+              if (tokenOptions?.chosenBy === "router") expect(tokens).toBeLessThanOrEqual(most);
+              else expect(tokens).toBe(most);
+              for (const { granularity, tokens: own } of routes) {
+                expect(tokenOptions?.allowed).toContainEqual({ granularity, tokens: own });
+              }
+            });
+            expect(encoded.visualTokens).toEqual(taken.map(({ tokens }) => tokens));
+            const total = taken.reduce((sum, { tokens }) => sum + tokens, 0);
             expect(encoded.embeddings.shape).toEqual([
               1,
               text.length + 1 + total,
