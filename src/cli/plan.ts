@@ -116,7 +116,7 @@ export const plan = async (
   { maxSlices, global, out, svg, json }: PlanFlags,
   context: CommandContext,
 ): Promise<void> => {
-  const { terminal, fail } = context;
+  const { terminal } = context;
   if (out !== undefined && !/\.png$/i.test(out)) {
     throw new UsageError(`plan: --out writes a PNG, got ${out}; name it .png, or use --svg`);
   }
@@ -132,7 +132,6 @@ export const plan = async (
     if (out !== undefined) await writeFile(out, await sharp(Buffer.from(drawing)).png().toBuffer());
   }
   await terminal.write(json ? `${toJson(size, plans)}\n` : toText(title, plans, context));
-  if (plans.every(isRefused)) fail();
 };
 
 /** Adds `plan` to the program. */

@@ -1,7 +1,7 @@
 /** What one image becomes in every published system, from its size alone: the table of `saccade plan`. */
 import { LimitError, OptionsError, type SaccadeError } from "../errors.js";
 import { clipConfig } from "../image/clip-config.js";
-import { checkSize, type Size } from "../image/image.js";
+import { checkArea, type Size } from "../image/image.js";
 import { planViews } from "../image/image-mode.js";
 import {
   checkSliceOptions,
@@ -165,13 +165,14 @@ const listSystems = (options: SliceOptions): (readonly [string, string, Planner]
  * itself plans with. `options` are LLaVA-UHD v4's; its unit follows from how many tokens it merges.
  * A system that cannot take this size says why instead.
  *
- * Throws OptionsError for an image without pixels, or options that no image could be planned with.
+ * Throws OptionsError for an image without pixels, or options that no image could be planned with,
+ * LimitError above `maxPixels`.
  */
 export const planPublished = (
   image: Size,
   options: Omit<SliceOptions, "unitPx"> = {},
 ): (PublishedPlan | RefusedPlan)[] => {
-  checkSize("planPublished", image);
+  checkArea("planPublished", image, options.maxPixels);
   checkSliceOptions(options);
   return listSystems(options).map(([system, title, plan]) => {
     try {
