@@ -1,9 +1,8 @@
 import type { CostModel } from "../cost/cost-report.js";
 import { OptionsError } from "../errors.js";
-import { parseClipConfig } from "../image/clip-config.js";
 import { presets } from "../load/presets.js";
 import { type PublishedSize, publishedModel, publishedSizes } from "../load/published-sizes.js";
-import { resolveModel } from "../load/resolved-model.js";
+import { chooseProcessor, resolveModel } from "../load/resolved-model.js";
 import { parseSystem, type SystemOptions } from "../systems/system.js";
 import type { DType } from "../tensor-data.js";
 import { type ModelFolderOptions, openModelFolder } from "../weights/model-folder.node.js";
@@ -43,7 +42,6 @@ export const openCostModel = async (
       `cost: the preset must be one of ${presetNames.join(", ")}, got ${JSON.stringify(name)}`,
     );
   }
-  const { config, visionConfig, preprocessorConfig } = own;
-  const system = parseSystem(config, visionConfig, options);
-  return { model: { system, processor: parseClipConfig(preprocessorConfig) } };
+  const system = parseSystem(own.config, own.visionConfig, options);
+  return { model: { system, processor: chooseProcessor(system, own) } };
 };

@@ -17,6 +17,8 @@ const partOfParameters: Readonly<Record<string, CostPart>> = {
   vision: "vision",
   projector: "projector",
   imageNewline: "projector",
+  merger: "projector",
+  resampler: "projector",
   compressor: "compression",
   prefusion: "fusion",
   router: "router",

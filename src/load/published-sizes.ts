@@ -2,9 +2,9 @@
  * The published models by their public configs, for estimating what they cost: shapes alone, no
  * weights. Keys are those that decide shapes, under their published names.
  */
-import { type ClipProcessorConfig, clipConfig } from "../image/clip-config.js";
+import { clipConfig } from "../image/clip-config.js";
+import type { ImageProcessorConfig } from "../systems/image-processing.js";
 import { parseSystem, type System } from "../systems/system.js";
-import { visionFactsOf } from "../systems/vision-facts.js";
 
 const vicuna7b = {
   vocab_size: 32_000,
@@ -38,6 +38,19 @@ const llama8b = {
     original_max_position_embeddings: 8192,
   },
   max_position_embeddings: 131_072,
+};
+
+const qwen8b = {
+  vocab_size: 151_748,
+  hidden_size: 4096,
+  intermediate_size: 12_288,
+  num_hidden_layers: 36,
+  num_attention_heads: 32,
+  num_key_value_heads: 8,
+  head_dim: 128,
+  rms_norm_eps: 1e-6,
+  rope_theta: 1_000_000,
+  max_position_embeddings: 40_960,
 };
 
 const clipTower = {
@@ -81,6 +94,14 @@ export const publishedSizes = {
     router_select: true,
   },
   "llava-mini-hd-7b": { ...mini, ...vicuna7b, compressor_size: 8, resolution_ratio: 2 },
+  // SigLIP 2 so400m, whose shapes are the defaults of a vision_config.
+  "llava-uhd-v4-8b": {
+    ...qwen8b,
+    model_type: "llava_uhd_v4",
+    text_model_type: "qwen3",
+    vision_config: {},
+    insert_layer_id: 6,
+  },
 } satisfies Readonly<Record<string, object>>;
 
 export type PublishedSize = keyof typeof publishedSizes;
@@ -89,7 +110,10 @@ export type PublishedSize = keyof typeof publishedSizes;
 export const publishedModel = (
   name: PublishedSize,
   changes: Readonly<Record<string, unknown>> = {},
-): { readonly system: System; readonly processor: ClipProcessorConfig } => {
+): { readonly system: System; readonly processor: ImageProcessorConfig } => {
   const system = parseSystem({ ...publishedSizes[name], ...changes });
-  return { system, processor: clipConfig(visionFactsOf(system.config).viewSidePx) };
+  const { config } = system;
+  const processor =
+    config.system === "llava-uhd" ? config.slicing : clipConfig(config.vision.imageSizePx);
+  return { system, processor };
 };

@@ -1,5 +1,5 @@
 import { clipConfig, parseClipConfig } from "../image/clip-config.js";
-import { parseSliceConfig } from "../image/slice-config.js";
+import { parseSliceConfig, type SliceSettings } from "../image/slice-config.js";
 import type { ImageProcessorConfig } from "../systems/image-processing.js";
 import { parseSystem, type System, type SystemOptions } from "../systems/system.js";
 import { createTokenizer, type Tokenizer } from "../text/tokenizer.js";
@@ -44,30 +44,31 @@ export const resolveModel = async (
     }
   }
   const system = parseSystem(folder.config, tower?.config, options);
-  return { folder, tower, system, processor: readProcessor(folder, tower, system), tensors };
+  const processor = chooseProcessor(system, {
+    config: folder.config,
+    preprocessorConfig: folder.preprocessorConfig ?? tower?.preprocessorConfig,
+    processorConfig: folder.processorConfig,
+  });
+  return { folder, tower, system, processor, tensors };
 };
 
-/** The image processor of a folder, or what the model's own config implies. */
-const readProcessor = (
-  folder: ModelFolder,
-  tower: ModelFolder | undefined,
-  { config }: System,
+/** The image processor that settings files describe, or what the model's own config implies. */
+export const chooseProcessor = (
+  { config: system }: System,
+  { config, preprocessorConfig, processorConfig }: SliceSettings,
 ): ImageProcessorConfig => {
-  if (config.system === "llava-uhd") {
-    const { preprocessorConfig, processorConfig } = folder;
-    const settings = parseSliceConfig({
-      ...(preprocessorConfig && { preprocessorConfig }),
-      ...(processorConfig && { processorConfig }),
-      config: folder.config,
+  if (system.system === "llava-uhd") {
+    const { numQueries } = system.slicing;
+    const { numQueries: _, ...rest } = parseSliceConfig({
+      ...(preprocessorConfig !== undefined && { preprocessorConfig }),
+      ...(processorConfig !== undefined && { processorConfig }),
+      config,
     });
-    const { numQueries } = config.slicing;
-    const { numQueries: _, ...rest } = settings;
     return { ...rest, ...(numQueries !== undefined && { numQueries }) };
   }
-  const processorJson = folder.preprocessorConfig ?? tower?.preprocessorConfig;
-  return processorJson === undefined
-    ? clipConfig(config.vision.imageSizePx)
-    : parseClipConfig(processorJson);
+  return preprocessorConfig === undefined
+    ? clipConfig(system.vision.imageSizePx)
+    : parseClipConfig(preprocessorConfig);
 };
 
 /** The folder's tokenizer. Throws `TokenizerError` where there is none or it is broken. */

@@ -57,7 +57,10 @@ type Variant = {
   readonly merging: "average" | "mlp" | "reused-mlp" | "cross-top-left" | "cross-mean";
 };
 
-/** The variants of section 3.2 and table 4, and two further switches of the released class. */
+/**
+ * The variants of section 3.2 and table 4, two further switches of the released class, and the paper's
+ * own with attention over the whole view, as which its table bills them.
+ */
 export const compressorVariants = {
   "average-pool": { mixing: "none", merging: "average" },
   "pixel-unshuffle-mlp": { mixing: "none", merging: "mlp" },
@@ -69,8 +72,20 @@ export const compressorVariants = {
   "window-attention-reused-mlp": { mixing: "window", merging: "reused-mlp" },
   "window-attention-average-pool": { mixing: "window", merging: "average" },
   "view-attention-reused-mlp": { mixing: "view", merging: "reused-mlp" },
+  "view-attention-mlp": { mixing: "view", merging: "mlp" },
+  "view-attention-average-pool": { mixing: "view", merging: "average" },
 } as const satisfies Record<string, Variant>;
 export type CompressorVariant = keyof typeof compressorVariants;
+
+const variantNames = Object.keys(compressorVariants) as CompressorVariant[];
+
+/** The same variant with attention over the whole view where it is within windows; else itself. */
+export const widenMixing = (variant: CompressorVariant): CompressorVariant => {
+  const { mixing, merging }: Variant = compressorVariants[variant];
+  const isWider = (name: CompressorVariant): boolean =>
+    compressorVariants[name].mixing === "view" && compressorVariants[name].merging === merging;
+  return mixing === "window" ? (variantNames.find(isWider) ?? variant) : variant;
+};
 
 export type EarlyCompressorConfig = {
   readonly variant: CompressorVariant;

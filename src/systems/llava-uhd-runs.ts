@@ -1,26 +1,43 @@
 import type { ImagePlan } from "../image/view-plan.js";
+import { widenMixing } from "../reduce/early-compressor.js";
 import { planPacking } from "../vision/pack-patches.js";
 import { llavaSpliceGraph } from "./llava-graphs.js";
 import type { LlavaUhdParams } from "./llava-uhd.js";
-import { type LlavaUhdConfig, mergeLevels } from "./llava-uhd-config.js";
+import { type LlavaUhdConfig, mergeLevels, type UhdVisionConfig } from "./llava-uhd-config.js";
 import { countUhdTokens, gridsOf, modeOf } from "./llava-uhd-encoder.js";
 import { llavaUhdVisionGraph } from "./llava-uhd-graphs.js";
-import { type GraphRun, onceNeeded, type RunPlanner } from "./run-plan.js";
+import { type Billing, type GraphRun, onceNeeded, type RunPlanner } from "./run-plan.js";
 import type { TokenChoice } from "./token-choice.js";
+
+/** The encoder as it is billed: all layers, or attention within windows as if over whole views. */
+export const billedVision = (
+  config: UhdVisionConfig,
+  { tower: layers, windows }: Pick<Billing, "tower" | "windows">,
+): UhdVisionConfig => {
+  const { tower, compressor } = config;
+  const numUsedLayers = layers === "whole" ? tower.numLayers : tower.numUsedLayers;
+  const variant = compressor && windows === "dense" ? widenMixing(compressor.variant) : undefined;
+  return {
+    ...config,
+    tower: { ...tower, numUsedLayers },
+    ...(compressor && variant && { compressor: { ...compressor, variant } }),
+  };
+};
 
 /** LLaVA-UHD v4: one packed run an image or frame, its views in groups of equal length; then one splice. */
 export const createLlavaUhdRunPlanner = (
   params: LlavaUhdParams,
   config: LlavaUhdConfig,
+  billing: Billing,
 ): RunPlanner => {
+  const billed = billedVision(config.vision, billing);
   const graphs = new Map<string, GraphRun["graph"]>();
   const splice = onceNeeded(() => llavaSpliceGraph(params, config));
   const visionRun = (plan: ImagePlan, times: number, choice: TokenChoice | undefined): GraphRun => {
     const mode = modeOf(config, choice);
     const { groups } = planPacking(gridsOf(plan, config), mergeLevels(config.vision, mode));
     const key = `${mode} ${groups.length}`;
-    const graph =
-      graphs.get(key) ?? llavaUhdVisionGraph(params, config.vision, groups.length, mode);
+    const graph = graphs.get(key) ?? llavaUhdVisionGraph(params, billed, groups.length, mode);
     graphs.set(key, graph);
     const sides = groups.flatMap(({ numViews, numTokens }, group) => [
       [`V${group}`, numViews] as const,

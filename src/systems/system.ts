@@ -65,7 +65,7 @@ const uhdSystem = (scope: ParameterScope, config: LlavaUhdConfig): System => {
     maxMedia: Number.POSITIVE_INFINITY,
     readsAnswers: false,
     createEncoder: (context) => createLlavaUhdEncoder(params, config, context),
-    createRunPlanner: () => createLlavaUhdRunPlanner(params, config),
+    createRunPlanner: (billing) => createLlavaUhdRunPlanner(params, config, billing),
   };
 };
 
