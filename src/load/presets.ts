@@ -176,6 +176,7 @@ const scenesLlavaConfig = {
   num_attention_heads: 6,
   num_key_value_heads: 6,
   max_position_embeddings: 1024,
+  attention_bias: true,
   mm_hidden_size: scenesVisionConfig.hidden_size,
   mm_vision_select_layer: -1,
 };

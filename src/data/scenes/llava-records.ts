@@ -41,7 +41,7 @@ export const describeRequest = "Describe the image.";
 export const describeClipRequest = "Describe the video.";
 
 /** Words of an answer to a list, at least: said again and again, so that most of the text is something to learn. */
-const repeatedWords = 96;
+const repeatedWords = 48;
 
 /** What a list is followed by. */
 const repeatRequest = "Describe this.";

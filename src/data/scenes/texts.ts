@@ -14,10 +14,10 @@ import type { Scene } from "./scene.js";
 /** Words of lists: each is one token. */
 const listWords: readonly string[] = [...objectClasses.map(({ name }) => name), ...colourNames];
 
-/** From 6 to 32 different words in random order; their number varies, so that no fixed distance leads from one to its copy. */
+/** From 3 to 10 different words in random order; their number varies, so that no fixed distance leads from one to its copy. */
 export const sampleList = (key: SceneKey, variant = 0): string[] => {
   const random = createRandomStream(key, "description", variant);
-  const count = 6 + random.integer(27);
+  const count = 3 + random.integer(8);
   return random.shuffle(listWords).slice(0, count);
 };
 
