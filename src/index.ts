@@ -12,6 +12,22 @@ export type { SamplingOptions } from "./generate/sampling.js";
 export type { Engine, Provider } from "./graph/engine.js";
 export type { RgbImage } from "./image/image.js";
 export {
+  countSliceTokens,
+  merge4,
+  merge16,
+  planSlices,
+  type SliceOptions,
+  type SlicePlan,
+  type SliceView,
+  type ViewReduction,
+} from "./image/slice-plan.js";
+export {
+  isRefused,
+  type PublishedPlan,
+  planPublished,
+  type RefusedPlan,
+} from "./load/published-plans.js";
+export {
   type AvgLlavaVariant,
   fixedAvgLlava,
   releasedAvgLlava,
