@@ -39,6 +39,7 @@ const mayImport = {
   verify: [...models, "load", "data", "cost", "generate", "train", "analyze"],
 
   server: [...models, "load", "data", "cost", "generate", "train", "analyze", "eval", "verify"],
+  "ai-sdk": [...models, "generate"],
   cli: [
     ...models,
     "load",
@@ -77,6 +78,7 @@ const universalFolders = [
   "cost",
   "generate",
   "train",
+  "ai-sdk",
 ];
 
 module.exports = { mayImport, sharedFiles, universalFolders };

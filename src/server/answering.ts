@@ -8,7 +8,6 @@ import type { ServerMetrics } from "./metrics.js";
 import type { RequestLimits, ServingOptions } from "./server-options.js";
 import type { Lease, ModelRegistry } from "./serving/model-registry.js";
 import type {
-  ServedCost,
   ServedCount,
   ServedMedia,
   ServedRequest,
@@ -192,7 +191,7 @@ export const createAnswering = (parts: AnsweringParts): Answering => {
     if (signal.aborted) endUnread();
     else signal.addEventListener("abort", endUnread, { once: true });
 
-    async function* run(cost: ServedCost): AsyncGenerator<AnswerParts, void> {
+    async function* run(): AsyncGenerator<AnswerParts, void> {
       isRead = true;
       let lastMs = 0;
       try {
@@ -203,9 +202,9 @@ export const createAnswering = (parts: AnsweringParts): Answering => {
           if (next.done) {
             const answer = next.value;
             const totalMs = nowMs - startedMs;
-            const { patches } = cost;
+            const { patches } = answer.cost;
             metrics.observeAnswer({ model: lease.name, answer, patches, queuedMs, totalMs });
-            yield { type: "end", answer, cost, queuedMs };
+            yield { type: "end", answer, looks: planned.looks, queuedMs };
             return;
           }
           if (next.value.type !== "text") continue;
@@ -219,7 +218,7 @@ export const createAnswering = (parts: AnsweringParts): Answering => {
         await end();
       }
     }
-    return { head, parts: run(planned.cost) };
+    return { head, parts: run() };
   };
 
   const count: Answering["count"] = async (asked, context) => {

@@ -88,9 +88,11 @@ export const createServerMetrics = (models: ModelRegistry): ServerMetrics => {
   const promptTokens = counter("prompt_tokens_total", "Tokens of prompts, images included.");
   const generationTokens = counter("generation_tokens_total", "Tokens of answers.");
   const imageTokens = counter("image_tokens_total", "Tokens that images and videos took.");
-  const images = counter("images_total", "Images and videos by the tokens that each took.", [
-    "granularity",
-  ]);
+  const images = counter(
+    "images_total",
+    "Images by the granularity that was chosen, or by their tokens where there is no choice.",
+    ["granularity"],
+  );
   const success = counter("request_success_total", "Requests that were answered.", [
     "finished_reason",
   ]);
@@ -136,7 +138,10 @@ export const createServerMetrics = (models: ModelRegistry): ServerMetrics => {
       promptTokens.inc(label, usage.promptTokens);
       generationTokens.inc(label, usage.completionTokens);
       imageTokens.inc(label, usage.imageTokens + usage.videoTokens);
-      for (const medium of media) images.inc({ ...label, granularity: medium.tokens });
+      for (const { tokens: all, routes = [] } of media) {
+        if (routes.length === 0) images.inc({ ...label, granularity: all });
+        for (const { granularity } of routes) images.inc({ ...label, granularity });
+      }
       success.inc({ ...label, finished_reason: finishReason });
       prefixQueries.inc(label, usage.promptTokens);
       prefixHits.inc(label, usage.cachedTokens);

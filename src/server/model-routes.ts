@@ -17,6 +17,10 @@ const modelObject = ({ name, created, memoryBytes, isLoaded, info }: ModelEntry)
   vision: {
     tokens_per_image: info?.imageTokens ?? null,
     max_media: info?.maxMedia ?? null,
+    granularities: info?.choices.granularities ?? null,
+    has_router: info?.choices.hasRouter ?? false,
+    max_slices: info?.choices.maxSlices ?? null,
+    downsample_modes: info?.choices.downsampleModes ?? null,
   },
   memory_bytes: memoryBytes,
   status: isLoaded ? "loaded" : "unloaded",

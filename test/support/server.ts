@@ -4,6 +4,9 @@ import type { RunningServer, ServerOptions } from "../../src/server/index.js";
 import { startServer } from "../../src/server/index.js";
 import { randomImage, type TinyModelName, useModelFolders } from "./tiny-models.js";
 
+/** Threads start slowly while other tests have the processors. */
+export const hookTimeoutMs = 60_000;
+
 type TestOptions = Partial<Omit<ServerOptions, "models">>;
 
 /** Starts a server of tiny models for all tests of a file. */
@@ -24,7 +27,7 @@ export const useServer = (
       models,
     });
     await server.ready;
-  });
+  }, hookTimeoutMs);
   afterAll(() => server?.close());
   return {
     get running() {

@@ -1,5 +1,4 @@
-import type { Answer } from "../../generate/answer.js";
-import type { ServedCost, ServedEvent } from "../serving/worker-messages.js";
+import type { AppliedLook, ServedAnswer, ServedEvent } from "../serving/worker-messages.js";
 
 /** An answer as the HTTP side writes it: its plan, its text as it comes, and the whole. */
 export type AnswerParts =
@@ -7,8 +6,8 @@ export type AnswerParts =
   | { readonly type: "text"; readonly text: string }
   | {
       readonly type: "end";
-      readonly answer: Answer;
-      readonly cost: ServedCost;
+      readonly answer: ServedAnswer;
+      readonly looks: readonly AppliedLook[];
       readonly queuedMs: number;
     };
 

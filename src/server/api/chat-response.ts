@@ -4,7 +4,7 @@ import { chatUsage, timingsBlock, visionPlan, visionResult } from "./vision-bloc
 type End = Extract<AnswerParts, { type: "end" }>;
 
 /** A whole answer as a `chat.completion`. */
-export const chatCompletion = (head: AnswerHead, { answer, cost, queuedMs }: End) => ({
+export const chatCompletion = (head: AnswerHead, { answer, looks, queuedMs }: End) => ({
   id: head.id,
   object: "chat.completion",
   created: head.created,
@@ -21,7 +21,7 @@ export const chatCompletion = (head: AnswerHead, { answer, cost, queuedMs }: End
   usage: chatUsage(answer.usage),
   seed: answer.seed,
   timings: timingsBlock(answer, queuedMs),
-  vision: visionResult(head.system, answer, cost),
+  vision: visionResult(head.system, answer, looks),
 });
 
 /** The `chat.completion.chunk`s of one part of an answer. */
@@ -40,16 +40,16 @@ export const chatChunks = (
     ...more,
   });
   if (part.type === "start") {
-    const { media, cost } = part.event;
-    const vision = visionPlan(head.system, media, cost);
+    const { media, cost, looks } = part.event;
+    const vision = visionPlan(head.system, media, looks, cost);
     return [chunk({ role: "assistant", content: "" }, null, { vision })];
   }
   if (part.type === "text") return [chunk({ content: part.text }, null)];
-  const { answer, cost, queuedMs } = part;
+  const { answer, looks, queuedMs } = part;
   const last = chunk({}, answer.finishReason, {
     seed: answer.seed,
     timings: timingsBlock(answer, queuedMs),
-    vision: visionResult(head.system, answer, cost),
+    vision: visionResult(head.system, answer, looks),
   });
   if (!includesUsage) return [last];
   return [last, { ...chunk({}, null), choices: [], usage: chatUsage(answer.usage) }];

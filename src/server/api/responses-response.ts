@@ -54,7 +54,7 @@ const endingOf = ({ finishReason }: Answer) =>
 export const responseObject = (
   head: AnswerHead,
   request: ResponsesRequest,
-  { answer, cost, queuedMs }: End,
+  { answer, looks, queuedMs }: End,
 ) => {
   const ending = endingOf(answer);
   return {
@@ -64,7 +64,7 @@ export const responseObject = (
     usage: responsesUsage(answer.usage),
     seed: answer.seed,
     timings: timingsBlock(answer, queuedMs),
-    vision: visionResult(head.system, answer, cost),
+    vision: visionResult(head.system, answer, looks),
   };
 };
 
@@ -81,8 +81,8 @@ export const createResponseEvents = (head: AnswerHead, request: ResponsesRequest
   return {
     of: (part: AnswerParts): readonly { readonly type: string }[] => {
       if (part.type === "start") {
-        const { media, cost } = part.event;
-        const vision = visionPlan(head.system, media, cost);
+        const { media, cost, looks } = part.event;
+        const vision = visionPlan(head.system, media, looks, cost);
         const response = {
           ...frame(head, request),
           status: "in_progress",

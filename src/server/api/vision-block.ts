@@ -1,14 +1,50 @@
 import type { Answer, Usage } from "../../generate/answer.js";
 import type { MediaReport } from "../../generate/media.js";
-import type { ServedCost } from "../serving/worker-messages.js";
+import type { TokenChoice } from "../../systems/token-choice.js";
+import type { AppliedLook, ServedAnswer, ServedCost } from "../serving/worker-messages.js";
+import type { LookOptions } from "./request-schema.js";
 
 const round = (value: number, digits: number): number => Number(value.toFixed(digits));
 
-const mediumBlock = (report: MediaReport) => ({
+/** Undefined where nothing was asked, or chosen. */
+const orUndefined = <Value extends object>(value: Value): Value | undefined =>
+  Object.keys(value).length > 0 ? value : undefined;
+
+const lookBlock = (look: LookOptions) => ({
+  detail: look.detail,
+  granularity: look.granularity,
+  max_soft_tokens: look.maxSoftTokens,
+  max_slice_nums: look.maxSlices,
+  downsample_mode: look.downsampleMode,
+  min_pixels: look.minPixels,
+  max_pixels: look.maxPixels,
+});
+
+const choiceBlock = ({ detail, granularity, maxSoftTokens, slicing }: TokenChoice) => ({
+  detail,
+  granularity,
+  max_soft_tokens: maxSoftTokens,
+  max_slice_nums: slicing?.maxSlices,
+  downsample_mode: slicing?.downsampleMode,
+});
+
+const mediumBlock = (report: MediaReport, { asked, choice, original }: AppliedLook) => ({
   type: report.type,
+  /** As it was looked at; `original` is there where the request had it resized first. */
   width: report.size.width,
   height: report.size.height,
+  original,
   tokens: report.tokens,
+  /** What was asked, and what of it this model has a choice about. */
+  asked: orUndefined(asked) && lookBlock(asked),
+  applied: orUndefined(choice) && choiceBlock(choice),
+  granularities: report.tokenOptions?.all,
+  routes: report.routes?.map(({ granularity, tokens, chosenBy, probabilities }) => ({
+    granularity,
+    tokens,
+    chosen_by: chosenBy,
+    probabilities,
+  })),
   views: report.views.map(({ role, width, height, box }) => ({
     role,
     width,
@@ -34,21 +70,31 @@ const mediumBlock = (report: MediaReport) => ({
 });
 
 /** What is done to the media of a request and what that costs, as planned. */
-export const visionPlan = (system: string, media: readonly MediaReport[], cost: ServedCost) => ({
+export const visionPlan = (
+  system: string,
+  media: readonly MediaReport[],
+  looks: readonly AppliedLook[],
+  cost: ServedCost,
+) => ({
   system,
-  media: media.map(mediumBlock),
+  media: media.map((report, index) => mediumBlock(report, looks[index])),
   patches: cost.patches,
   flops: cost.flops,
   bytes: { kv_cache: cost.bytes.kvCache, weights: cost.bytes.weights },
 });
 
 /** The same with what was done. */
-export const visionResult = (system: string, answer: Answer, cost: ServedCost) => ({
-  ...visionPlan(system, answer.media, cost),
+export const visionResult = (
+  system: string,
+  answer: ServedAnswer,
+  looks: readonly AppliedLook[],
+) => ({
+  ...visionPlan(system, answer.media, looks, answer.cost),
   images_seen: answer.views.total,
   images_cached: answer.views.cached,
   encode_ms: round(answer.timings.visionMs, 3),
   fusion_ms: round(answer.timings.fusionMs, 3),
+  ...(answer.timings.routerMs !== undefined && { router_ms: round(answer.timings.routerMs, 3) }),
 });
 
 /** llama-server's figures, and ours for vision. */

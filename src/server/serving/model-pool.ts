@@ -1,9 +1,9 @@
-import type { Answer } from "../../generate/answer.js";
 import type { ModelLoad } from "../../generate/model.js";
 import { ApiError } from "../api/api-error.js";
 import { FairQueue } from "./fair-queue.js";
 import { ModelWorker } from "./worker-client.js";
 import type {
+  ServedAnswer,
   ServedCount,
   ServedEvent,
   ServedModelInfo,
@@ -100,7 +100,7 @@ export class ModelPool {
     request: ServedRequest,
     { client, signal }: Asker,
     onTurn: (queuedMs: number) => void = () => {},
-  ): AsyncGenerator<ServedEvent, Answer> {
+  ): AsyncGenerator<ServedEvent, ServedAnswer> {
     const queuedAtMs = performance.now();
     const worker = await this.acquire(client, signal);
     const startedMs = performance.now();

@@ -12,7 +12,9 @@ import { resolveModel } from "../../load/resolved-model.js";
 import { type ChatMessage, textOf } from "../../text/chat-message.js";
 import { openModelFolder } from "../../weights/model-folder.node.js";
 import { closeAll, MediaFailure, openMedia } from "./open-media.js";
+import { choicesOf } from "./token-choices.js";
 import type {
+  AppliedLook,
   FromWorker,
   ServedCost,
   ServedMedia,
@@ -58,15 +60,22 @@ const withoutPaths = (message: string, media: readonly ServedMedia[]): string =>
   );
 
 const serve = async (model: VisionLanguageModel, estimate: CostEstimator): Promise<void> => {
+  const choices = choicesOf(model.system);
   const costOf = (
     media: readonly MediaReport[],
+    looks: readonly AppliedLook[],
     textTokens: number,
     answerTokens: number,
   ): ServedCost => {
-    const sizes = media.map(({ size, frames }) => ({
-      ...size,
-      ...(frames && { numFrames: frames.sampled }),
-    }));
+    const sizes = media.map(({ size, frames, routes }, index) => {
+      const route = routes?.[0];
+      return {
+        ...size,
+        choice: looks[index].choice,
+        ...(route?.chosenBy === "router" && { routed: route.granularity }),
+        ...(frames && { numFrames: frames.sampled }),
+      };
+    });
     const { flops, bytes, views } = estimate({ media: sizes, textTokens, answerTokens });
     return { flops, bytes, patches: views.reduce((sum, view) => sum + view.patches, 0) };
   };
@@ -81,7 +90,8 @@ const serve = async (model: VisionLanguageModel, estimate: CostEstimator): Promi
     running.set(id, controller);
     try {
       checkLength(countCharacters(messages), model.contextLength);
-      const opened = await openMedia(media, limits, signal);
+      const opened = await openMedia(media, limits, choices, signal);
+      const looks = opened.map(({ look }) => look);
       try {
         const request: GenerateRequest = {
           ...asked,
@@ -95,7 +105,7 @@ const serve = async (model: VisionLanguageModel, estimate: CostEstimator): Promi
           post({
             type: "counted",
             id,
-            count: { ...count, cost: costOf(count.media, count.textTokens, 1) },
+            count: { ...count, cost: costOf(count.media, looks, count.textTokens, 1) },
           });
           return;
         }
@@ -103,14 +113,16 @@ const serve = async (model: VisionLanguageModel, estimate: CostEstimator): Promi
         for (;;) {
           const next = await stream.next();
           if (next.done) {
-            post({ type: "answered", id, answer: next.value });
+            const { usage, media: seen } = next.value;
+            const cost = costOf(seen, looks, usage.textTokens, usage.completionTokens);
+            post({ type: "answered", id, answer: { ...next.value, cost } });
             return;
           }
           const event = next.value;
           if (event.type === "start") {
             const visual = event.media.reduce((sum, { tokens }) => sum + tokens, 0);
-            const cost = costOf(event.media, event.promptTokens - visual, 1);
-            post({ type: "event", id, event: { ...event, cost } });
+            const cost = costOf(event.media, looks, event.promptTokens - visual, 1);
+            post({ type: "event", id, event: { ...event, cost, looks } });
           } else if (event.type === "text") {
             post({ type: "event", id, event });
           }
@@ -169,6 +181,7 @@ const infoOf = (model: VisionLanguageModel, imageTokens: number): ServedModelInf
     maxMedia: Number.isFinite(system.maxMedia) ? system.maxMedia : null,
     kvBytesPerToken: kvBytesPerToken(system.language),
     provider: engine.provider,
+    choices: choicesOf(system),
     imageTokens,
   };
 };

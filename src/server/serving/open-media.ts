@@ -1,4 +1,4 @@
-import { LimitError } from "../../errors.js";
+import { LimitError, OptionsError } from "../../errors.js";
 import type { Media } from "../../generate/media.js";
 import { decodeImage } from "../../image/decode.node.js";
 import type { RgbImage, Size } from "../../image/image.js";
@@ -6,10 +6,15 @@ import { resizeBicubic } from "../../image/resize.js";
 import { openVideo } from "../../video/decode-video.node.js";
 import type { FrameSamplingOptions } from "../../video/frame-sampling.js";
 import type { LookOptions, VideoSampling } from "../api/request-schema.js";
-import type { MediaLimits, ServedMedia } from "./worker-messages.js";
+import { type TokenChoices, tokenChoiceOf } from "./token-choices.js";
+import type { AppliedLook, MediaLimits, ServedMedia } from "./worker-messages.js";
 
 /** An opened medium; `close` frees its file. */
-export type OpenedMedia = { readonly media: Media; readonly close: () => Promise<void> };
+export type OpenedMedia = {
+  readonly media: Media;
+  readonly look: AppliedLook;
+  readonly close: () => Promise<void>;
+};
 
 /** An error of one medium, with the field that it came in. */
 export class MediaFailure extends Error {
@@ -27,6 +32,11 @@ export const boundSize = (
   { minPixels = 1, maxPixels = Number.POSITIVE_INFINITY }: LookOptions,
 ): Size => {
   const area = width * height;
+  if (minPixels > maxPixels) {
+    throw new OptionsError(
+      `openMedia: min_pixels must not be above max_pixels, got ${minPixels} and ${maxPixels}`,
+    );
+  }
   const wanted = Math.min(Math.max(area, minPixels), maxPixels);
   if (wanted === area) return { width, height };
   const scale = Math.sqrt(wanted / area);
@@ -37,8 +47,13 @@ export const boundSize = (
   };
 };
 
-const boundImage = (image: RgbImage, look: LookOptions): RgbImage => {
+const boundImage = (image: RgbImage, look: LookOptions, maxPixels: number): RgbImage => {
   const size = boundSize(image, look);
+  if (size.width * size.height > maxPixels) {
+    throw new LimitError(
+      `openMedia: an image may have ${maxPixels} pixels, got min_pixels ${look.minPixels}`,
+    );
+  }
   return size.width === image.width && size.height === image.height
     ? image
     : resizeBicubic(image, size);
@@ -54,17 +69,32 @@ const samplingOf = (
     );
   }
   if (num_frames !== undefined && fps !== undefined) {
-    throw new LimitError("openMedia: num_frames and fps both choose frames; give one of them");
+    throw new OptionsError("openMedia: num_frames and fps both choose frames; give one of them");
   }
   if (num_frames !== undefined) return { rule: "uniform", numFrames: num_frames, maxFrames };
   return { rule: "per-second", maxFrames, ...(fps !== undefined && { framesPerSecond: fps }) };
 };
 
-const openOne = async (given: ServedMedia, limits: MediaLimits): Promise<OpenedMedia> => {
+const openOne = async (
+  given: ServedMedia,
+  limits: MediaLimits,
+  choices: TokenChoices,
+): Promise<OpenedMedia> => {
+  const { look } = given;
+  const choice = tokenChoiceOf(look, choices);
   if (given.kind === "image") {
     const decoded = await decodeImage(given.bytes, { maxPixels: limits.maxPixels });
-    const image = boundImage(decoded, given.look);
-    return { media: { type: "image", image }, close: async () => {} };
+    const image = boundImage(decoded, look, limits.maxPixels);
+    const isResized = image !== decoded;
+    return {
+      media: { type: "image", image, choice },
+      look: {
+        asked: look,
+        choice,
+        ...(isResized && { original: { width: decoded.width, height: decoded.height } }),
+      },
+      close: async () => {},
+    };
   }
   const sampling = samplingOf(given.sampling, limits);
   const video = await openVideo(given.path, { maxPixels: limits.maxPixels });
@@ -74,7 +104,11 @@ const openOne = async (given: ServedMedia, limits: MediaLimits): Promise<OpenedM
       `openMedia: a video may have ${limits.maxVideoFrames} frames, got ${video.frameCount}; cut it first`,
     );
   }
-  return { media: { type: "video", video, sampling }, close: () => video.close() };
+  return {
+    media: { type: "video", video, sampling, choice },
+    look: { asked: look, choice },
+    close: () => video.close(),
+  };
 };
 
 export const closeAll = async (opened: readonly OpenedMedia[]): Promise<void> => {
@@ -85,6 +119,7 @@ export const closeAll = async (opened: readonly OpenedMedia[]): Promise<void> =>
 export const openMedia = async (
   media: readonly ServedMedia[],
   limits: MediaLimits,
+  choices: TokenChoices,
   signal: AbortSignal,
 ): Promise<OpenedMedia[]> => {
   const opened: OpenedMedia[] = [];
@@ -92,7 +127,7 @@ export const openMedia = async (
     for (const given of media) {
       signal.throwIfAborted();
       opened.push(
-        await openOne(given, limits).catch((error: unknown) => {
+        await openOne(given, limits, choices).catch((error: unknown) => {
           throw new MediaFailure(error, given.param);
         }),
       );

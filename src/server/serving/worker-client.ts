@@ -1,11 +1,11 @@
 import { createRequire } from "node:module";
 import { Worker } from "node:worker_threads";
-import type { Answer } from "../../generate/answer.js";
 import type { ModelLoad } from "../../generate/model.js";
 import { reviveError } from "../../graph/worker-protocol.js";
 import { ApiError, invalidRequest, toApiError } from "../api/api-error.js";
 import type {
   FromWorker,
+  ServedAnswer,
   ServedCount,
   ServedEvent,
   ServedModelInfo,
@@ -106,7 +106,10 @@ export class ModelWorker {
   }
 
   /** Streams an answer. Leaving early, or aborting, ends the work within one step. */
-  async *ask(request: ServedRequest, signal: AbortSignal): AsyncGenerator<ServedEvent, Answer> {
+  async *ask(
+    request: ServedRequest,
+    signal: AbortSignal,
+  ): AsyncGenerator<ServedEvent, ServedAnswer> {
     const { id, inbox, close } = this.send({ type: "ask", request }, signal);
     try {
       for (;;) {

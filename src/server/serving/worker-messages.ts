@@ -4,8 +4,11 @@ import type { Answer, AnswerEvent, GenerateOptions } from "../../generate/answer
 import type { LoadModelOptions } from "../../generate/load-model.node.js";
 import type { ModelLoad, PromptCount } from "../../generate/model.js";
 import type { ErrorReport } from "../../graph/worker-protocol.js";
+import type { Size } from "../../image/image.js";
+import type { TokenChoice } from "../../systems/token-choice.js";
 import type { ChatMessage } from "../../text/chat-message.js";
 import type { LookOptions, VideoSampling } from "../api/request-schema.js";
+import type { TokenChoices } from "./token-choices.js";
 
 /** Limits that hold while media are read. */
 export type MediaLimits = {
@@ -41,6 +44,14 @@ export type ServedRequest = {
   readonly cacheScope: string;
 };
 
+/** How closely an image was looked at: what was asked, and what of it the model was told. */
+export type AppliedLook = {
+  readonly asked: LookOptions;
+  readonly choice: TokenChoice;
+  /** Its size before `min_pixels` or `max_pixels` changed it. */
+  readonly original?: Size;
+};
+
 /** What a model is, as `/v1/models` and the queue need it. */
 export type ServedModelInfo = {
   readonly system: string;
@@ -49,6 +60,7 @@ export type ServedModelInfo = {
   readonly maxMedia: number | null;
   readonly kvBytesPerToken: number;
   readonly provider: string;
+  readonly choices: TokenChoices;
   /** Tokens of a square image, as a first idea of what images cost. */
   readonly imageTokens: number;
 };
@@ -63,7 +75,14 @@ export type ServedCount = PromptCount & { readonly cost: ServedCost };
 
 export type ServedEvent =
   | (AnswerEvent & { readonly type: "text" })
-  | (AnswerEvent & { readonly type: "start" } & { readonly cost: ServedCost });
+  | (AnswerEvent & { readonly type: "start" } & {
+      readonly cost: ServedCost;
+      /** One for each medium. */
+      readonly looks: readonly AppliedLook[];
+    });
+
+/** An answer with what it cost: a router's choices and the answer's length are known now. */
+export type ServedAnswer = Answer & { readonly cost: ServedCost };
 
 export type WorkerStart = {
   readonly path: string;
@@ -93,7 +112,7 @@ export type ToWorker =
 export type FromWorker =
   | { readonly type: "ready"; readonly info: ServedModelInfo }
   | { readonly type: "event"; readonly id: number; readonly event: ServedEvent }
-  | { readonly type: "answered"; readonly id: number; readonly answer: Answer }
+  | { readonly type: "answered"; readonly id: number; readonly answer: ServedAnswer }
   | { readonly type: "tokenized"; readonly id: number; readonly tokens: ServedTokens }
   | { readonly type: "counted"; readonly id: number; readonly count: ServedCount }
   | {
