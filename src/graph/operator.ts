@@ -43,6 +43,8 @@ export type Lowering = {
   readonly maxFusedQueries: number;
   /** Whether the engine computes ONNX Runtime's `FusedMatMul` itself, as its WebGPU one does not. */
   readonly hasFusedMatMul: boolean;
+  /** Whether the engine's norms give their rows' statistics, which its WebGPU ones leave unwritten. */
+  readonly hasNormStatistics: boolean;
   /** A float32 scalar constant. */
   scalar(value: number): string;
   /** A one-dimensional int64 value with the sides of `shape`, computed at run time where named. */

@@ -85,6 +85,7 @@ export const createRemoteEngine = (
     const model = lowerGraph(graph, watched, {
       maxFusedQueries,
       hasFusedMatMul: provider !== "webgpu",
+      hasNormStatistics: provider !== "webgpu",
     });
     const isMapped = mappedFrom !== undefined && locations.size > 0;
     const sessionId = await host.open({

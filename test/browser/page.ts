@@ -2,8 +2,9 @@
 import * as graph from "../../src/graph/index.js";
 import { ParameterScope } from "../../src/nn/parameter-scope.js";
 import * as saccade from "../../src/web.js";
+import { trainCopying } from "./train-copying.js";
 
-const library = { ...saccade, graph, ParameterScope };
+const library = { ...saccade, graph, ParameterScope, trainCopying };
 export type Library = typeof library;
 
 Object.assign(globalThis, { library });

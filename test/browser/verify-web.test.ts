@@ -28,10 +28,11 @@ describe.skipIf(!hasChromium)("recorded models in Chromium", () => {
   }, 60_000);
   afterAll(() => session?.close());
 
-  const numTensors = { "clip-vision": 13, "llava-mini-image-c1": 36 };
+  const numTensors = { "clip-vision": 13, "llava-mini-image-c1": 36, "llava-mini-train-c1": 111 };
   it.each([
     ["clip-vision", "wasm", 2],
     ["llava-mini-image-c1", "wasm", 2],
+    ["llava-mini-train-c1", "wasm", 2],
     ["clip-vision", "webgpu", undefined],
     ["llava-mini-image-c1", "webgpu", undefined],
   ] as const)(

@@ -31,13 +31,19 @@ export type LoweringOptions = {
   readonly maxFusedQueries?: number;
   /** Whether to write products as `FusedMatMul`; true when absent. */
   readonly hasFusedMatMul?: boolean;
+  /** Whether norms give their rows' statistics; true when absent. */
+  readonly hasNormStatistics?: boolean;
 };
 
 /** Writes `graph` as the bytes of an ONNX model. */
 export const lowerGraph = (
   graph: Graph,
   parameters: ParameterSource,
-  { maxFusedQueries = Number.POSITIVE_INFINITY, hasFusedMatMul = true }: LoweringOptions = {},
+  {
+    maxFusedQueries = Number.POSITIVE_INFINITY,
+    hasFusedMatMul = true,
+    hasNormStatistics = true,
+  }: LoweringOptions = {},
 ): Uint8Array => {
   const nodes: OnnxNode[] = [];
   const initializers: OnnxInitializer[] = [];
@@ -212,6 +218,7 @@ export const lowerGraph = (
     name: nameOf,
     maxFusedQueries,
     hasFusedMatMul,
+    hasNormStatistics,
   };
   for (const operation of graph.operations) {
     const { operator } = operation;

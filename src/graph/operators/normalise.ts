@@ -1,5 +1,5 @@
 import { ShapeError } from "../../errors.js";
-import { apply, type Operator } from "../operator.js";
+import { apply, type Lowering, type Operator } from "../operator.js";
 import { formatShape, productOfDims, type Shape, sameDim } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 
@@ -19,6 +19,22 @@ const checkVectors = (where: string, x: Tensor, vectors: readonly Tensor[]): voi
 /** Statistics of each row, [..., 1]: what the gradients need and the kernels compute anyway. */
 const rowShape = (x: Tensor): Shape => [...x.shape.slice(0, -1), 1];
 
+/**
+ * `1 / sqrt(mean(x²) + epsilon)` of each row, written to `output`: for engines whose norms do not say
+ * it (`hasNormStatistics`).
+ */
+const emitInverseDeviation = (
+  lowering: Lowering,
+  x: string,
+  epsilon: number,
+  output: string,
+): void => {
+  const squares = lowering.emit("Mul", [x, x]);
+  const mean = lowering.emit("ReduceMean", [squares, lowering.ints([-1])]);
+  const deviation = lowering.emit("Sqrt", [lowering.emit("Add", [mean, lowering.scalar(epsilon)])]);
+  lowering.emit("Reciprocal", [deviation], { outputs: [output] });
+};
+
 const layerNormOperator: Operator<NormAttributes> = {
   name: "layer-norm",
   shape: ([x, weight, bias]) => {
@@ -26,9 +42,19 @@ const layerNormOperator: Operator<NormAttributes> = {
     const row = { dtype: x.dtype, shape: rowShape(x) };
     return [{ dtype: x.dtype, shape: x.shape }, row, row];
   },
-  lower: (lowering, outputs, { inputs, attributes: { epsilon } }) => {
+  lower: (lowering, [output, mean, inverse], { inputs, attributes: { epsilon } }) => {
+    const ownStatistics = lowering.hasNormStatistics ? [mean, inverse] : [];
+    if (!lowering.hasNormStatistics && (mean !== "" || inverse !== "")) {
+      const x = lowering.name(inputs[0]);
+      const centre = lowering.emit("ReduceMean", [x, lowering.ints([-1])], {
+        ...(mean !== "" && { outputs: [mean] }),
+      });
+      if (inverse !== "") {
+        emitInverseDeviation(lowering, lowering.emit("Sub", [x, centre]), epsilon, inverse);
+      }
+    }
     lowering.emit("LayerNormalization", inputs.map(lowering.name), {
-      outputs,
+      outputs: [output, ...ownStatistics],
       attributes: { axis: { int: -1 }, epsilon: { float: epsilon } },
     });
   },
@@ -58,9 +84,13 @@ const rmsNormOperator: Operator<NormAttributes> = {
       { dtype: x.dtype, shape: rowShape(x) },
     ];
   },
-  lower: (lowering, outputs, { inputs, attributes: { epsilon } }) => {
+  lower: (lowering, [output, inverse], { inputs, attributes: { epsilon } }) => {
+    const ownStatistics = lowering.hasNormStatistics ? [inverse] : [];
+    if (!lowering.hasNormStatistics && inverse !== "") {
+      emitInverseDeviation(lowering, lowering.name(inputs[0]), epsilon, inverse);
+    }
     lowering.emit("SimplifiedLayerNormalization", inputs.map(lowering.name), {
-      outputs,
+      outputs: [output, ...ownStatistics],
       attributes: { axis: { int: -1 }, epsilon: { float: epsilon } },
     });
   },
