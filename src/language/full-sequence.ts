@@ -1,26 +1,37 @@
 import type { RopeTables, Tensor } from "../graph/index.js";
-import { keyMaskBias } from "../nn/key-mask-bias.js";
+import { keyMaskBias, segmentBias } from "../nn/key-mask-bias.js";
 import type { Taps } from "../nn/taps.js";
 import { type LlamaParams, languageHead, llama } from "./llama.js";
 import type { LlamaConfig } from "./llama-config.js";
 
-/** Where the tokens of a padded batch stand. */
-export type SequencePlaces = {
+type TokenPlaces = {
   readonly positions: Tensor; // [B, T] int64
+  readonly tables: RopeTables;
+};
+
+/** Where the tokens of a padded batch stand. */
+export type SequencePlaces = TokenPlaces & {
   /** Which places hold a token; the others are seen by none. */
   readonly tokenMask: Tensor; // [B, T] bool
-  readonly tables: RopeTables;
+};
+
+/** Where the tokens of rows stand that pack several samples each. */
+export type PackedPlaces = TokenPlaces & {
+  /** The sample of its row that each place belongs to; no other sees it. */
+  readonly segments: Tensor; // [B, T] int64
 };
 
 /** Scores of every place of whole sequences, without a cache. embeddings [B, T, D] → [B, T, W]. */
 export const sequenceScores = (
   params: LlamaParams,
   embeddings: Tensor,
-  { positions, tokenMask, tables }: SequencePlaces,
+  places: SequencePlaces | PackedPlaces,
   config: LlamaConfig,
   taps?: Taps,
 ): Tensor => {
-  const context = { kind: "full", positions, tables, bias: keyMaskBias(tokenMask) } as const;
+  const { positions, tables } = places;
+  const bias = "segments" in places ? segmentBias(places.segments) : keyMaskBias(places.tokenMask);
+  const context = { kind: "full", positions, tables, bias } as const;
   const { hidden } = llama(params, embeddings, context, config, taps);
   return languageHead(params, hidden);
 };

@@ -1,4 +1,4 @@
-import { broadcast, constant, reshape, type Tensor, where } from "../graph/index.js";
+import { broadcast, constant, equal, reshape, type Tensor, where } from "../graph/index.js";
 import { float32 } from "../tensor-data.js";
 
 /** Score of a place that may not be seen: far below any real one, yet finite. */
@@ -13,4 +13,14 @@ export const keyMaskBias = (keyMask: Tensor): Tensor => {
     constant(float32([], [unseen])),
   );
   return broadcast(row, [batch, 1, length, length]);
+};
+
+/** An additive attention bias [B, 1, S, S] that hides every other segment. segments [B, S] (int64). */
+export const segmentBias = (segments: Tensor): Tensor => {
+  const [batch, length] = segments.shape;
+  const same = equal(
+    reshape(segments, [batch, 1, length, 1]),
+    reshape(segments, [batch, 1, 1, length]),
+  );
+  return where(same, constant(float32([], [0])), constant(float32([], [unseen])));
 };

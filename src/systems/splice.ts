@@ -4,7 +4,7 @@
  * alone; the graph only gathers, so inference and training assemble alike.
  */
 import { PromptError } from "../errors.js";
-import { concat, constant, gatherRows, type Tensor } from "../graph/index.js";
+import { concat, constant, gatherRows, Tensor } from "../graph/index.js";
 import { bool, float32, int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 
@@ -73,14 +73,17 @@ export const planSplice = (
   };
 };
 
-/** text [R, D], visual [M, D], learned rows after them [1, D] each, index [B, T] → [B, T, D]. */
+/**
+ * text [R, D], visual [M, D] or none, learned rows after them [1, D] each, index [B, T] → [B, T, D].
+ */
 export const spliceEmbeddings = (
   text: Tensor,
-  visual: Tensor,
+  visual: Tensor | readonly Tensor[],
   index: Tensor,
   learnedRows: readonly Tensor[] = [],
 ): Tensor => {
   const width = Number(text.shape[1]);
   const zeroRow = constant(float32([1, width], new Float32Array(width)));
-  return gatherRows(concat([text, visual, ...learnedRows, zeroRow], 0), index);
+  const visualRows = visual instanceof Tensor ? [visual] : visual;
+  return gatherRows(concat([text, ...visualRows, ...learnedRows, zeroRow], 0), index);
 };

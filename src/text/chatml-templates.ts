@@ -36,4 +36,7 @@ const createChatml = (name: string, leadIn: string): ChatTemplate => ({
 /** Qwen2: MiniCPM-V 2.6. */
 export const chatml = createChatml("chatml", "");
 /** Qwen3 without thinking: LLaVA-UHD v4, MiniCPM-V 4.5. */
-export const qwen3 = createChatml("qwen3", emptyThought);
+export const qwen3: ChatTemplate = {
+  ...createChatml("qwen3", emptyThought),
+  earlierTurns: chatml,
+};

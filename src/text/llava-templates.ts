@@ -27,6 +27,11 @@ export type ChatTemplate = {
   readonly systemText?: string;
   /** Default `<image>` and `<video>`. */
   readonly mediaTokens?: MediaTokens;
+  /**
+   * The template that earlier turns follow where the last answer is written in its own way; absent
+   * where all are alike.
+   */
+  readonly earlierTurns?: ChatTemplate;
   /** Where media stand in a turn unless a request says so: as in training. Default `front`. */
   readonly imagePlacement?: ImagePlacement;
 } & (

@@ -71,7 +71,7 @@ type Row = {
 };
 
 /** What makes one sample useless and leaves the others as they are. */
-const isBadSample = (error: unknown): error is Error =>
+export const isBadSample = (error: unknown): error is Error =>
   [RecordError, LabelError, ImageDecodeError, VideoDecodeError, LimitError, TokenizerError].some(
     (cause) => error instanceof cause,
   );

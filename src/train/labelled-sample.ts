@@ -22,7 +22,7 @@ import { ignoredLabel } from "./next-token-loss.js";
 export type LabelOptions = {
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
-  /** Default `front`, as the reference's training. */
+  /** Default: the template's, or `front`, as the reference's training. */
   readonly imagePlacement?: ImagePlacement;
   /** Default `single`, as the reference's training. */
   readonly bos?: BosRule;
@@ -106,7 +106,7 @@ const findAnswers = (
   messages: readonly ChatMessage[],
   whole: Prompt,
   ids: readonly number[],
-  render: (count: number, addGenerationPrompt: boolean) => Prompt,
+  render: (count: number, addGenerationPrompt: boolean, isEarlier: boolean) => Prompt,
   tokenize: (prompt: PromptPieces, isFirst: boolean) => number[],
 ): [number, number][] => {
   const refuse = (edge: number, which: string) =>
@@ -116,7 +116,10 @@ const findAnswers = (
     );
   const turns = messages.flatMap(({ role }, turn) => (role === "assistant" ? [turn] : []));
   // Two edges of each answer.
-  const before = turns.flatMap((turn) => [render(turn, true), render(turn + 1, false)]);
+  const before = turns.flatMap((turn) => {
+    const isEarlier = turn + 1 < messages.length;
+    return [render(turn, true, isEarlier), render(turn + 1, false, isEarlier)];
+  });
   for (const [edge, part] of before.entries())
     if (!isBeginning(part, whole)) throw refuse(edge, "text");
   const counts =
@@ -156,13 +159,14 @@ export const labelSample = (
   messages: readonly ChatMessage[],
   options: LabelOptions,
 ): LabelledSample => {
-  const { tokenizer, template, imagePlacement = "front", bos = "single" } = options;
+  const { tokenizer, template, imagePlacement, bos = "single" } = options;
   const { reservedText = tokenizer.specialTokens, tooLong = "refuse" } = options;
-  const render = (count: number, addGenerationPrompt: boolean): Prompt => {
+  const render = (count: number, addGenerationPrompt: boolean, isEarlier = false): Prompt => {
     try {
-      return renderChat(messages.slice(0, count), template, {
+      const written = isEarlier ? (template.earlierTurns ?? template) : template;
+      return renderChat(messages.slice(0, count), written, {
         addGenerationPrompt,
-        imagePlacement,
+        ...(imagePlacement && { imagePlacement }),
         reservedText,
       });
     } catch (cause) {

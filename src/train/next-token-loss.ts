@@ -25,6 +25,20 @@ export type NextTokenLoss = {
 };
 
 /**
+ * Mean negative log-likelihood of each place's next token, every label weighted: `Σ w · nll / Σ w`, [].
+ * scores [B, T, W], labels [B, T] (int64, any id where the weight is 0), weights [B, T].
+ */
+export const weightedTokenLoss = (scores: Tensor, labels: Tensor, weights: Tensor): Tensor => {
+  const [batch, length, width] = scores.shape.map(Number);
+  const rows = batch * (length - 1);
+  const next = maximum(reshape(slice(labels, 1, 1, length), [rows]), constant(int64([], [0])));
+  const judged = reshape(slice(weights, 1, 1, length), [rows]);
+  const losses = tokenLoss(reshape(slice(scores, 1, 0, length - 1), [rows, width]), next);
+  const total = maximum(sum(judged, [0]), scalar(1e-12));
+  return divide(sum(multiply(losses, judged), [0]), total);
+};
+
+/**
  * Cross-entropy of each place's next token. scores [B, T, W], labels [B, T] (int64, `ignoredLabel`
  * where not supervised): place t is judged by label t + 1, as in Hugging Face's causal models.
  */

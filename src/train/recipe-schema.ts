@@ -1,6 +1,7 @@
 /** What a training recipe may say. Keys are read nowhere else; `parseRecipe` makes it typed. */
 import { z } from "zod";
 import { recordContents, splits } from "../data/scenes/index.js";
+import { downsampleModes } from "../image/slice-config.js";
 import { llavaTemplates } from "../text/llava-templates.js";
 import { scheduleKinds } from "./schedule.js";
 import { objectiveNames } from "./stage-objective.js";
@@ -20,9 +21,10 @@ const initialisation = z.strictObject({
   parameters: patterns,
   /**
    * `declared`: as the model declares it, from the recipe's seed. `zeros`. `language-layers`: layer i
-   * of pre-fusion from layer i of the decoder.
+   * of pre-fusion from layer i of the decoder. `layer-before`: LLaVA-UHD's compressor from the layer
+   * of the encoder before it.
    */
-  with: z.enum(["declared", "zeros", "language-layers"]),
+  with: z.enum(["declared", "zeros", "language-layers", "layer-before"]),
 });
 
 const model = z.strictObject({
@@ -30,6 +32,8 @@ const model = z.strictObject({
   from: z.string().min(1),
   /** Fields of `config.json` with other values than the folder's: another system over the same weights. */
   config: z.record(z.string(), z.json()).optional(),
+  /** Stored tensors, by published name, that the system so described does not have. */
+  drop: patterns.optional(),
   /** LLaVA-Mini: as the released code or as the paper. */
   variant: z.enum(["released", "paper"]).optional(),
   initialise: z.array(initialisation).default([]),
@@ -88,6 +92,12 @@ const data = z.strictObject({
   maxLength: count,
   /** What happens to longer samples: they are left out and reported, or cut as the reference does. */
   tooLong: z.enum(["refuse", "cut"]).default("refuse"),
+  /** Systems in slices: most slices of an image; the model's own when absent. */
+  maxSlices: count.optional(),
+  /** Systems in slices: how many patches become a token; the model's own when absent. */
+  downsampleMode: z.enum(downsampleModes).optional(),
+  /** Systems that pack: every token counts alike (default), or a sample as the square root of its answers' length. */
+  lossWeighting: z.enum(["token", "square-root"]).optional(),
   /** Most padded lengths; each is compiled once. */
   buckets: count.default(4),
   /** Share of bad records above which the run stops. */

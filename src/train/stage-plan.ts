@@ -1,7 +1,7 @@
 /** What a stage will take, known before it runs. */
 import { estimateActivationBytes } from "../cost/activation-bytes.js";
 import { estimateGraphCost, matrixFlops } from "../cost/graph-cost.js";
-import type { Graph } from "../graph/index.js";
+import type { DimBindings, Graph } from "../graph/index.js";
 import { elementCount } from "../tensor-data.js";
 import type { StageRecipe } from "./recipe-schema.js";
 import { planSteps } from "./stage.js";
@@ -12,7 +12,12 @@ import type { TrainableGroup } from "./trainable.js";
 export type StageDescription = {
   readonly groups: readonly TrainableGroup[];
   /** The step for each shape of batch, with the decoder's places in it, padding and images included. */
-  readonly steps: readonly { readonly graph: Graph; readonly tokens: number }[];
+  readonly steps: readonly {
+    readonly graph: Graph;
+    /** Values of the sides that the graph leaves open, at worst. */
+    readonly bindings?: DimBindings;
+    readonly tokens: number;
+  }[];
   /** The optimiser's own graph, where gradients of several batches are added up first. */
   readonly update?: Graph;
   readonly batchesPerEpoch?: number;
@@ -85,14 +90,19 @@ export const planStage = (
   const stateBytes =
     (stateBytesPerParameter + (update === undefined ? 0 : sumBytesPerParameter)) * parameters;
   // Every shape has a session of its own, and sessions keep their memory from step to step.
-  const graphs = [...description.steps.map(({ graph }) => graph), ...(update ? [update] : [])];
-  const live = graphs.map((graph) =>
-    estimateActivationBytes(graph, {}, { isKept: isTrainerOutput }),
+  const graphs: readonly Pick<StageDescription["steps"][number], "graph" | "bindings">[] = [
+    ...description.steps,
+    ...(update ? [{ graph: update }] : []),
+  ];
+  const live = graphs.map(({ graph, bindings = {} }) =>
+    estimateActivationBytes(graph, bindings, { isKept: isTrainerOutput }),
   );
   const activationBytes =
     copyBytesPerParameter * parameters +
     live.reduce((sum, bytes) => sum + arenaFactor * bytes + sessionBytes, 0);
-  const flops = description.steps.map(({ graph }) => matrixFlops(estimateGraphCost(graph)));
+  const flops = description.steps.map(({ graph, bindings }) =>
+    matrixFlops(estimateGraphCost(graph, bindings)),
+  );
   const flopsPerStep = stage.accumulation * Math.max(...flops);
   const secondsPerStep = flopsPerStep / (stepEfficiency * flopsPerSecond);
   return {

@@ -22,7 +22,7 @@ export type OpenedStage<Batch> = {
   /** The same batches whenever it is called. */
   readonly validation?: () => AsyncIterable<Batch>;
   /** Says which samples a batch holds, for messages. */
-  readonly namesOf: (batch: Batch) => readonly string[];
+  namesOf(batch: Batch): readonly string[];
   /** Closes what the stage opened, the trainable included. */
   close(): Promise<void>;
 };

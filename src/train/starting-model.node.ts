@@ -8,8 +8,9 @@ import { locateForEngine } from "../load/located-tensors.node.js";
 import { locateParameters } from "../load/parameter-source.js";
 import { type ResolvedModel, readTokenizer, resolveModel } from "../load/resolved-model.js";
 import { listParameters } from "../nn/parameter-scope.js";
+import { reuseLayer } from "../reduce/early-compressor-start.js";
 import { paperLlavaMini, releasedLlavaMini } from "../systems/llava-mini-config.js";
-import { ignoredTensors } from "../systems/system.js";
+import { ignoredTensors, type SystemConfig } from "../systems/system.js";
 import { elementCount, float32, type TensorData } from "../tensor-data.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { type ModelFolderOptions, openModelFolder } from "../weights/model-folder.node.js";
@@ -55,10 +56,30 @@ const copyFiles = async (
   }
 };
 
+/** A parameter of LLaVA-UHD's compressor from the layer before it. */
+const startFromLayer = (
+  name: string,
+  shape: readonly number[],
+  config: SystemConfig,
+  readStored: (name: string) => Promise<TensorData<"float32">>,
+): Promise<TensorData<"float32">> => {
+  const compressor = config.system === "llava-uhd" ? config.vision.compressor : undefined;
+  const own = /^compressor\.(.+)$/.exec(name)?.[1];
+  if (compressor === undefined || own === undefined) {
+    throw new RecipeError(
+      `openStartingModel: layer-before fills LLaVA-UHD's compressor, got "${name}"; choose "compressor.**" of a model with insert_layer_id`,
+    );
+  }
+  return reuseLayer(own, shape, (part) =>
+    readStored(`vision.layers.${compressor.afterLayer}.${part}`),
+  );
+};
+
 /** First values that the recipe asks for in place of the folder's. */
 const initialise = async (
   { model, seed }: Recipe,
   parameters: ReadonlyMap<string, Tensor>,
+  config: SystemConfig,
   readStored: (name: string) => Promise<TensorData<"float32">>,
 ): Promise<Map<string, TensorData<"float32">>> => {
   const values = new Map<string, TensorData<"float32">>();
@@ -75,6 +96,8 @@ const initialise = async (
           name,
           float32(shape, initParameter(initializer, name, elementCount(shape), seed)),
         );
+      } else if (entry.with === "layer-before") {
+        values.set(name, await startFromLayer(name, shape, config, readStored));
       } else {
         const twin = name.replace(/^prefusion\./, "language.");
         if (twin === name || !parameters.has(twin)) {
@@ -104,7 +127,11 @@ export const openStartingModel = async (
   const resolved = await resolveModel(folder, (name) => openModelFolder(name, options), {
     ...(variant && { variant: variant === "paper" ? paperLlavaMini : releasedLlavaMini }),
   });
-  const { system, processor, tensors } = resolved;
+  const { system, processor } = resolved;
+  const dropped = new Set(
+    selectNames(recipe.model.drop ?? [], [...resolved.tensors.keys()], "model.drop"),
+  );
+  const tensors = new Map([...resolved.tensors].filter(([name]) => !dropped.has(name)));
   const tokenizer = await readTokenizer(folder);
   const names = createRenameTable(system.names);
   const parameters = listParameters(system.params);
@@ -128,7 +155,7 @@ export const openStartingModel = async (
       [],
     );
   };
-  const initialised = await initialise(recipe, parameters, readStored);
+  const initialised = await initialise(recipe, parameters, system.config, readStored);
   const kept = Object.fromEntries([...parameters].filter(([name]) => !initialised.has(name)));
   const replaced = [...initialised.keys()].map(
     (name) => new RegExp(`^${literally(publishedName(name))}$`),
@@ -152,7 +179,7 @@ export const openStartingModel = async (
       name.startsWith("vision."),
     );
     const unchanged = [...(ownsTower ? tensors : folder.tensors)].filter(
-      ([name]) => !values.has(name),
+      ([name]) => !values.has(name) && !dropped.has(name),
     );
     const specs = [
       ...unchanged.map(([name, { entry }]) => ({ name, dtype: entry.dtype, shape: entry.shape })),

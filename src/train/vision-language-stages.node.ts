@@ -1,29 +1,21 @@
-/** Stages of a LLaVA-like model: a recipe's patterns, data and folder made into what the loop runs. */
+/** Stages of a vision-language model: a recipe's patterns, data and folder made into what the loop runs. */
 import { isAbsolute, resolve } from "node:path";
 import { type DatasetEntry, openDataMix } from "../data/open-dataset.node.js";
 import { createReadReport } from "../data/read-report.js";
 import { RecipeError } from "../errors.js";
 import type { Engine } from "../graph/index.js";
-import { imageLayouts, mostViews } from "../systems/image-layouts.js";
-import { createImageProcessing } from "../systems/image-processing.js";
-import type { LlavaConfig } from "../systems/llava-config.js";
-import type { LlavaMiniConfig } from "../systems/llava-mini-config.js";
 import { chooseTemplate } from "../text/model-template.js";
 import type { ModelFolderOptions } from "../weights/model-folder.node.js";
-import {
-  type ConversationBatch,
-  type ConversationBatches,
-  createConversationBatches,
-} from "./conversation-batches.js";
+import { llavaStageFamily } from "./llava-stages.node.js";
+import { createObjectiveTrainable } from "./objective-trainable.js";
 import { planGroups, selectNames } from "./parameter-patterns.js";
 import type { Recipe, StageRecipe } from "./recipe-schema.js";
-import { createPixelLoader } from "./sample-pixels.node.js";
 import type { OpenStage } from "./stage.js";
-import { createObjective } from "./stage-objective.js";
+import type { SourcedBatch, StageFamily } from "./stage-family.js";
 import type { StageDescription } from "./stage-plan.js";
 import { openStartingModel, type StartingModel } from "./starting-model.node.js";
 import { accumulationGraph, trainStepGraph, updateGraph } from "./step-graph.js";
-import { createVisionLanguageTrainable } from "./vision-language-trainable.js";
+import { uhdStageFamily } from "./uhd-stages.node.js";
 
 export type VisionLanguageStagesOptions = ModelFolderOptions & {
   readonly recipe: Recipe;
@@ -35,26 +27,12 @@ export type VisionLanguageStagesOptions = ModelFolderOptions & {
 
 export type VisionLanguageStages = {
   readonly model: StartingModel;
-  openStage(engine: Engine): OpenStage<ConversationBatch>;
+  openStage(engine: Engine): OpenStage<SourcedBatch>;
   /** What a stage will compute, for its plan; the data are measured, nothing is computed. */
   describe(stage: StageRecipe): Promise<StageDescription>;
 };
 
-const isMini = (config: LlavaConfig): config is LlavaMiniConfig => config.system === "llava-mini";
-
-/** The forward pass that a stage trains: LLaVA-Mini's alignment has no compression yet. */
-const configOf = (config: LlavaConfig, { visionTokens }: StageRecipe): LlavaConfig =>
-  visionTokens === "all" && isMini(config) ? { ...config, system: "llava" } : config;
-
-/** Tokens of an image in the language model, or the most where images differ. */
-const tokensPerImage = (config: LlavaConfig): number =>
-  isMini(config)
-    ? config.compressorSide ** 2
-    : Math.max(...imageLayouts(config).map(({ mostRows }) => mostRows));
-
 const isLocal = (from: string): boolean => isAbsolute(from) || /^\.{1,2}(?:[/\\]|$)/.test(from);
-
-type StageData = { readonly batches: ConversationBatches; close(): Promise<void> };
 
 type DatasetRecipe = StageRecipe["data"]["train"][number];
 
@@ -84,27 +62,32 @@ export const openVisionLanguageStages = async ({
   const { from } = recipe.model;
   const path = isLocal(from) ? resolve(baseFolder, from) : from;
   const model = await openStartingModel(recipe, path, folderOptions);
-  const { system, processor, tokenizer } = model;
-  const { config: systemConfig } = system;
-  if (systemConfig.system === "llava-uhd") {
-    throw new RecipeError(
-      "openVisionLanguageStages: this model must be of the LLaVA family, got llava-uhd",
-    );
-  }
+  const context = { recipe, baseFolder, onBadRecord, model };
+  const { config } = model.system;
+  return config.system === "llava-uhd"
+    ? createStages(context, uhdStageFamily(config, model))
+    : createStages(context, llavaStageFamily(config, model));
+};
+
+type StagesContext = Pick<VisionLanguageStagesOptions, "recipe" | "baseFolder" | "onBadRecord"> & {
+  readonly model: StartingModel;
+};
+
+const createStages = <Batch extends SourcedBatch, Shape>(
+  { recipe, baseFolder, onBadRecord, model }: StagesContext,
+  family: StageFamily<Batch, Shape>,
+) => {
+  const { tokenizer } = model;
   const names = [...model.parameters.keys()];
 
   const plan = (stage: StageRecipe) => {
     const trained = selectNames(stage.train, names, `stage "${stage.name}"`);
-    const { maxGradientNorm, adamW, objective, ranking, gradientCheckpointing } = stage;
+    const { maxGradientNorm, adamW, gradientCheckpointing } = stage;
+    const groups = planGroups(trained, stage.groups);
     return {
-      config: configOf(systemConfig, stage),
-      objective: {
-        objective,
-        ...(ranking && { ranking }),
-        trainsEmbeddings: trained.includes("language.embedding"),
-      },
+      objective: family.createObjective(stage, new Set(trained)),
       options: {
-        groups: planGroups(trained, stage.groups),
+        groups,
         adamW,
         gradientCheckpointing,
         ...(maxGradientNorm !== undefined && { maxGradientNorm }),
@@ -112,12 +95,8 @@ export const openVisionLanguageStages = async ({
     };
   };
 
-  const openData = async (
-    stage: StageRecipe,
-    config: LlavaConfig,
-    part: "train" | "validation",
-  ): Promise<StageData> => {
-    const { data, batchSize } = stage;
+  const openData = async (stage: StageRecipe, part: "train" | "validation") => {
+    const { data } = stage;
     const sets = data[part];
     if (sets === undefined) {
       throw new RecipeError(
@@ -128,7 +107,8 @@ export const openVisionLanguageStages = async ({
     const reader = await openDataMix(entries, recipe.seed);
     try {
       const { chatTemplate, config: folderConfig } = model.folder;
-      const batches = await createConversationBatches({
+      const batches = await family.createBatches({
+        stage,
         reader,
         report: createReadReport({
           numRecords: reader.length,
@@ -145,14 +125,8 @@ export const openVisionLanguageStages = async ({
           }),
           maxLength: data.maxLength,
           tooLong: data.tooLong,
-          mediaTokens: () => tokensPerImage(config),
         },
-        padId: tokenizer.padId ?? tokenizer.eosId ?? 0,
-        batchSize,
         seed: recipe.seed,
-        buckets: { maxBuckets: data.buckets },
-        loadPixels: createPixelLoader(createImageProcessing(config, processor)),
-        ...(!isMini(config) && { numViews: mostViews(config) }),
       });
       return { batches, close: () => reader.close() };
     } catch (error) {
@@ -162,35 +136,35 @@ export const openVisionLanguageStages = async ({
   };
 
   const openStage =
-    (engine: Engine): OpenStage<ConversationBatch> =>
+    (engine: Engine): OpenStage<Batch> =>
     async (stage, start) => {
-      const { config, objective, options } = plan(stage);
+      const { objective, options } = plan(stage);
       const opened: { close(): Promise<void> }[] = [];
       const close = async (): Promise<void> => {
         for (const part of opened.reverse()) await part.close();
       };
       try {
-        const train = await openData(stage, config, "train");
+        const train = await openData(stage, "train");
         opened.push(train);
-        const validation = stage.validation && (await openData(stage, config, "validation"));
+        const validation = stage.validation && (await openData(stage, "validation"));
         if (validation) opened.push(validation);
         const state = new Map(start.tensors);
         for (const name of options.groups.flatMap(({ parameters }) => parameters)) {
           if (!state.has(name)) state.set(name, await model.read(name));
         }
-        const trainable = await createVisionLanguageTrainable(engine, config, {
+        const trainable = await createObjectiveTrainable(engine, objective, {
           ...options,
-          ...objective,
           state,
           frozen: model.source(start.tensors),
           stepsTaken: start.stepsTaken,
         });
         opened.push(trainable);
         const first = validation?.batches.state();
+        const { batchesPerEpoch } = train.batches;
         return {
           trainable,
           data: train.batches,
-          batchesPerEpoch: train.batches.batchesPerEpoch,
+          ...(batchesPerEpoch !== undefined && { batchesPerEpoch }),
           ...(validation &&
             first !== undefined && {
               validation: async function* () {
@@ -208,25 +182,23 @@ export const openVisionLanguageStages = async ({
     };
 
   const describe = async (stage: StageRecipe): Promise<StageDescription> => {
-    const { config, objective, options } = plan(stage);
-    const { batches, close } = await openData(stage, config, "train");
+    const { objective, options } = plan(stage);
+    const { batches, close } = await openData(stage, "train");
     await close();
     const trained = new Set(options.groups.flatMap(({ parameters }) => parameters));
-    const isFed = (name: string): boolean => trained.has(name);
-    const { open } = createObjective(config, { isFed, ...objective });
     const shapes = new Map([...model.parameters].map(([name, { shape }]) => [name, shape]));
     const trainedShapes = new Map([...shapes].filter(([name]) => trained.has(name)));
-    const batch = stage.batchSize;
-    const steps = batches.shapes.map(({ textLength, hasImages }) => {
-      const { loss, numPlaces } = open({ batch, textLength, hasImages });
-      const kept = hasImages ? {} : { keptShapes: shapes };
+    const steps = batches.planned.map(({ shape, bindings }) => {
+      const { loss, numPlaces } = objective.open(shape);
+      const kept = objective.hasImages(shape) ? {} : { keptShapes: shapes };
       const graph =
         stage.accumulation > 1
           ? accumulationGraph(loss, options, kept).graph
           : trainStepGraph(loss, options, kept);
-      return { graph, tokens: numPlaces };
+      return { graph, bindings, tokens: numPlaces };
     });
     const frozen = new Set(steps.flatMap(({ graph }) => [...graph.parameters.keys()]));
+    const { batchesPerEpoch } = batches;
     return {
       groups: options.groups.map(({ name, parameters }) => ({
         name,
@@ -237,7 +209,7 @@ export const openVisionLanguageStages = async ({
       })),
       steps,
       ...(stage.accumulation > 1 && { update: updateGraph(options, trainedShapes, trained) }),
-      batchesPerEpoch: batches.batchesPerEpoch,
+      ...(batchesPerEpoch !== undefined && { batchesPerEpoch }),
       frozenBytes: model.storedBytes(frozen),
     };
   };

@@ -1,6 +1,6 @@
 import { GraphError } from "../../errors.js";
 import { apply, type GradientTools, type Operator } from "../operator.js";
-import { divideDims, formatShape, productOfDims, resolveAxis, type Shape } from "../shape.js";
+import { formatShape, productOfDims, resolveAxis, type Shape } from "../shape.js";
 import type { Tensor } from "../tensor.js";
 import { reshape } from "./layout.js";
 
@@ -21,7 +21,12 @@ const withSides = (
 const reduction = (
   name: string,
   opType: string,
-  spread: (g: Tensor, sides: readonly [x: Tensor, y: Tensor], tools: GradientTools) => Tensor,
+  spread: (
+    g: Tensor,
+    sides: readonly [x: Tensor, y: Tensor],
+    tools: GradientTools,
+    axes: readonly number[],
+  ) => Tensor,
 ) => {
   const operator: Operator<ReduceAttributes> = {
     name,
@@ -42,7 +47,7 @@ const reduction = (
     gradient: ({ inputs: [x], outputs: [y], attributes: { axes } }, [g], tools) => {
       if (g === undefined) return [];
       const [wide, value] = [g, y].map((tensor) => withSides(tensor, x, axes, tools));
-      return [tools.broadcast(spread(wide, [x, value], tools), x.shape)];
+      return [tools.broadcast(spread(wide, [x, value], tools, axes), x.shape)];
     },
     cost: ({ inputs: [x] }) => ({ elementwise: productOfDims(x.shape) }),
   };
@@ -62,8 +67,8 @@ export const sumOfSquares = reduction(
   (g, [x], { multiply, scalar }) => multiply(multiply(g, x), scalar(2)),
 );
 /** Mean over `axes`. */
-export const mean = reduction("mean", "ReduceMean", (g, [x, y], { multiply, scalar }) => {
-  const count = divideDims(productOfDims(x.shape), productOfDims(y.shape));
+export const mean = reduction("mean", "ReduceMean", (g, [x], { multiply, scalar }, axes) => {
+  const count = productOfDims(axes.map((axis) => x.shape[axis]));
   if (typeof count !== "number") {
     throw new GraphError(
       `grad: the mean over named sides of ${formatShape(x.shape)} has no gradient; use numbers`,

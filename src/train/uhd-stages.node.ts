@@ -1,0 +1,98 @@
+/** LLaVA-UHD v4 in training: samples of any number of images, packed into rows. */
+import { ModelConfigError } from "../errors.js";
+import { listParameters } from "../nn/parameter-scope.js";
+import { type LlavaUhdConfig, mergeLevels } from "../systems/llava-uhd-config.js";
+import { totalWeight } from "../systems/packed-batch.js";
+import {
+  createPackedForward,
+  type PackedShape,
+  packedShapeOf,
+} from "../systems/packed-batch-forward.js";
+import { weightedTokenLoss } from "./next-token-loss.js";
+import type { Objective } from "./objective-trainable.js";
+import { createPackedBatches, type PackedBatch } from "./packed-batches.js";
+import type { StageRecipe } from "./recipe-schema.js";
+import { createImageLoader } from "./sample-pixels.node.js";
+import type { StageFamily } from "./stage-family.js";
+import type { StartingModel } from "./starting-model.node.js";
+
+/** What LLaVA-UHD v4 learns: the answers' tokens, each sample weighted as the stage says. */
+export const packedObjective = (
+  config: LlavaUhdConfig,
+  rowLength: number,
+  isFed?: (name: string) => boolean,
+): Objective<PackedBatch, PackedShape> => {
+  const { forward } = createPackedForward(config, isFed);
+  return {
+    declared: listParameters(createPackedForward(config).params),
+    open: (shape) => {
+      const { scores, labels, weights, feeds } = forward(shape);
+      return {
+        loss: weightedTokenLoss(scores, labels, weights),
+        numPlaces: shape.batch * shape.length,
+        feeds,
+      };
+    },
+    countUnits: totalWeight,
+    shapeOf: (batch) => packedShapeOf(batch, rowLength, config),
+    hasImages: ({ numGroups }) => numGroups > 0,
+  };
+};
+
+/** As many views as fit into the rows of a batch, all of a square's shape: the most that vision computes. */
+const worstBindings = (
+  { data, batchSize }: StageRecipe,
+  { vision, slicing }: LlavaUhdConfig,
+  mode: PackedShape["mode"],
+) => {
+  const patches = Math.floor(slicing.viewSidePx / slicing.patchSidePx) ** 2;
+  const numTokens = Math.max(1, Math.floor(patches / 4 ** mergeLevels(vision, mode)));
+  const perView = vision.connector.kind === "resampler" ? vision.connector.numQueries : numTokens;
+  const numViews = Math.max(1, Math.floor((batchSize * data.maxLength) / perView));
+  const side = Math.ceil(Math.sqrt(patches));
+  return { V0: numViews, M0: numTokens, R: patches, P: side };
+};
+
+export const uhdStageFamily = (
+  config: LlavaUhdConfig,
+  { processor }: Pick<StartingModel, "processor">,
+): StageFamily<PackedBatch, PackedShape> => ({
+  createObjective: ({ data }, trained) =>
+    packedObjective(config, data.maxLength, (name) => trained.has(name)),
+  createBatches: async ({ stage, reader, report, labels, seed }) => {
+    if (!("downsampleMode" in processor)) {
+      throw new ModelConfigError(
+        "uhdStageFamily: the image processor must cut slices, got another; check preprocessor_config.json",
+      );
+    }
+    const { maxLength, maxSlices, downsampleMode, lossWeighting = "token" } = stage.data;
+    const batches = await createPackedBatches({
+      reader,
+      report,
+      labels,
+      config,
+      processor,
+      slicing: {
+        ...(maxSlices !== undefined && { maxSlices }),
+        ...(downsampleMode !== undefined && { downsampleMode }),
+      },
+      loadImage: createImageLoader(),
+      numRows: stage.batchSize,
+      rowLength: maxLength,
+      weighting: lossWeighting,
+      seed,
+    });
+    const mode = downsampleMode ?? config.vision.downsampleMode;
+    return {
+      next: () => batches.next(),
+      state: () => batches.state(),
+      restore: (state) => batches.restore(state),
+      planned: [
+        {
+          shape: { batch: stage.batchSize, length: maxLength, numGroups: 1, mode },
+          bindings: worstBindings(stage, config, mode),
+        },
+      ],
+    };
+  },
+});
