@@ -105,6 +105,7 @@ const reportText = (
     ["weights", formatBytes(bytes.weights)],
     ["keys and values", formatBytes(bytes.kvCache)],
     ["activations, at most", formatBytes(bytes.activations)],
+    ["peak of a process", formatBytes(bytes.peak)],
   ];
   const { description } = conventions[report.convention as ConventionName];
   return [

@@ -21,6 +21,7 @@ import { estimateActivationBytes } from "./activation-bytes.js";
 import { type CostConvention, conventions } from "./convention.js";
 import { kvBytesPerToken } from "./kv-bytes.js";
 import { estimatePartOperations, evaluateParts, type PartOperations } from "./part-operations.js";
+import { estimatePeakBytes } from "./peak-memory.js";
 import { type MediumSize, planMedium } from "./planned-media.js";
 
 /** What is asked, by sizes alone. */
@@ -55,6 +56,8 @@ export type CostReport = {
     readonly kvCache: number;
     /** Largest set of intermediate values that live at once, over all runs. */
     readonly activations: number;
+    /** What a process takes at most besides the runtime itself; see `estimatePeakBytes`. */
+    readonly peak: number;
   };
 };
 
@@ -211,7 +214,11 @@ export const createCostEstimator = (
     const total = costParts.reduce((sum, part) => sum + flops[part], steps * perToken);
 
     const own = planRuns(request);
-    const ownRead = planPrefill(decoder(), full, promptTokens, prefillChunk, conventions.true);
+    const ownRuns = [
+      ...own.runs,
+      ...planPrefill(decoder(), full, promptTokens, prefillChunk, conventions.true),
+    ];
+    const kvCache = (promptTokens + answerTokens) * kvBytesPerToken(language, cacheType);
     const patchPx = visionFactsOf(config).patchSidePx;
     return {
       system: config.system,
@@ -231,8 +238,9 @@ export const createCostEstimator = (
       flops: { ...flops, perToken, total },
       bytes: {
         weights: weightBytes,
-        kvCache: (promptTokens + answerTokens) * kvBytesPerToken(language, cacheType),
-        activations: Math.max(...[...own.runs, ...ownRead].map(liveBytes)),
+        kvCache,
+        activations: Math.max(...ownRuns.map(liveBytes)),
+        peak: Math.round(estimatePeakBytes(ownRuns, weightBytes + kvCache)),
       },
     };
   };
