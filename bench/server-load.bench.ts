@@ -18,7 +18,7 @@ import { printReport } from "./report.js";
 const seconds = Number(process.env.SACCADE_BENCH_SECONDS ?? 120);
 const numClients = 32;
 /** Requests of each of the two ways of decoding that are compared. */
-const numCompared = 48;
+const numCompared = 24;
 /** Growth of memory from the first quarter of the load to its end that is still no leak. */
 const mostGrowthMb = 64;
 
@@ -104,7 +104,7 @@ try {
   const single = await startServer(folder, 1);
   const batched = await startServer(folder, 8);
   const rounds: { readonly one: number; readonly together: number }[] = [];
-  for (let round = 0; round < 4; round += 1) {
+  for (let round = 0; round < 3; round += 1) {
     const one = await measureThroughput(single.url, 8);
     const together = await measureThroughput(batched.url, 8);
     // The first round opens sessions.
