@@ -14,7 +14,7 @@ export type Peer = {
 
 /** Prepares `pytorch.py name`; returns why not where PyTorch is not installed. */
 export const openPytorch = async (
-  name: "clip" | "prefill" | "decode",
+  name: "clip" | "prefill" | "decode" | "train",
   threads: number,
 ): Promise<Peer | { readonly missing: string }> => {
   const script = fileURLToPath(new URL("pytorch.py", import.meta.url));

@@ -4,11 +4,11 @@
 Written for Debian 12's packages (PyTorch 1.13, so no fused attention function):
 
     apt-get install python3-torch libopenblas0-pthread
-    /usr/bin/python3 bench/peers/pytorch.py [clip] [prefill] [decode] [--repeats 5] [--threads 2] ...
+    /usr/bin/python3 bench/peers/pytorch.py [clip] [prefill] [decode] [train] [--repeats 5] [--threads 2] ...
 
 Prints one JSON object a line for each benchmark:
 
-    name          clip | prefill | decode
+    name          clip | prefill | decode | train
     milliseconds  median of the repeats, after one run that is not counted
     flops         of one run; a multiply-add is two, matrix products only (projections, MLPs, attention)
     gflopsPerSecond, weightBytes, shape, repeats, threads, torch, blas
@@ -195,6 +195,79 @@ def prepare_decode(a):
     return run, flops, 4 * weights, shape
 
 
+def prepare_train(a):
+    """One AdamW step on a decoder that reads projected vision features before its text, all of it trained."""
+    width, heads, vocabulary = a.train_width, a.train_heads, a.train_vocabulary
+    batch, visual, text = a.train_batch, a.train_visual, a.train_text
+    tokens = visual + text
+    with torch.inference_mode(False), torch.enable_grad():
+        parameters = []
+
+        def parameter(*shape, scale=None):
+            scale = 1 / math.sqrt(shape[-1]) if scale is None else scale
+            parameters.append((scale * torch.randn(*shape)).requires_grad_())
+            return parameters[-1]
+
+        def ones():
+            parameters.append(torch.ones(width).requires_grad_())
+            return parameters[-1]
+
+        projector = [parameter(width, width) for _ in range(2)]
+        embedding, head = parameter(vocabulary, width, scale=0.02), parameter(vocabulary, width)
+        layers = [
+            dict(
+                norms=[ones(), ones()],
+                attention=[parameter(width, width) for _ in range(4)],
+                mlp=[parameter(a.train_mlp, width), parameter(a.train_mlp, width), parameter(width, a.train_mlp)],
+            )
+            for _ in range(a.train_layers)
+        ]
+        last_norm = ones()
+        cos, sin = rotary_table(0, tokens, width // heads)
+        features = torch.randn(batch, visual, width)
+        ids = torch.randint(0, vocabulary, (batch, text))
+        labels = torch.cat((torch.full((batch, visual), -100), ids), dim=1)
+        future = torch.ones(tokens, tokens, dtype=torch.bool).triu(1)
+        optimiser = torch.optim.AdamW(parameters, lr=1e-4, weight_decay=0.01, foreach=True)
+
+    def split(x):
+        return x.view(batch, tokens, heads, -1).transpose(1, 2)
+
+    def forward():
+        seen = F.linear(F.gelu(F.linear(features, projector[0])), projector[1])
+        x = torch.cat((seen, embedding[ids]), dim=1)
+        for layer in layers:
+            y = LlamaLayer.norm(x, layer["norms"][0])
+            q, k, v = (split(F.linear(y, w)) for w in layer["attention"][:3])
+            q, k = LlamaLayer.rotate(q, cos, sin), LlamaLayer.rotate(k, cos, sin)
+            scores = torch.matmul(q, k.transpose(2, 3)) / math.sqrt(q.shape[-1])
+            mixed = torch.matmul(F.softmax(scores.masked_fill(future, float("-inf")), dim=-1), v)
+            x = x + F.linear(mixed.transpose(1, 2).reshape(batch, tokens, -1), layer["attention"][3])
+            y = LlamaLayer.norm(x, layer["norms"][1])
+            gate, up, down = layer["mlp"]
+            x = x + F.linear(F.silu(F.linear(y, gate)) * F.linear(y, up), down)
+        scores = F.linear(LlamaLayer.norm(x, last_norm), head)
+        return F.cross_entropy(scores[:, :-1].reshape(-1, vocabulary), labels[:, 1:].reshape(-1))
+
+    def run():
+        with torch.inference_mode(False), torch.enable_grad():
+            optimiser.zero_grad(set_to_none=True)
+            loss = forward()
+            loss.backward()
+            torch.nn.utils.clip_grad_norm_(parameters, 1.0)
+            optimiser.step()
+            return loss.detach()
+
+    weights = a.train_layers * (4 * width * width + 3 * width * a.train_mlp) + vocabulary * width
+    flops = 2 * batch * (tokens * weights + visual * 2 * width * width)
+    flops += a.train_layers * batch * attention_flops(tokens, tokens, width)
+    shape = dict(
+        layers=a.train_layers, batch=batch, visual=visual, text=text, width=width, mlp=a.train_mlp,
+        heads=heads, vocabulary=vocabulary, parameters=sum(p.numel() for p in parameters),
+    )
+    return run, 3 * flops, 4 * shape["parameters"], shape
+
+
 def find_blas():
     """The BLAS library that this process has loaded."""
     with open("/proc/self/maps", encoding="utf8") as maps:
@@ -233,12 +306,13 @@ def measure(run, repeats):
     return statistics.median(times)
 
 
-BENCHMARKS = {"clip": prepare_clip, "prefill": prepare_prefill, "decode": prepare_decode}
+BENCHMARKS = {"clip": prepare_clip, "prefill": prepare_prefill, "decode": prepare_decode, "train": prepare_train}
 
 SIZES = {
     "clip": dict(image=336, patch=14, layers=24, width=1024, mlp=4096, heads=16),
     "prefill": dict(tokens=576, layers=2, width=4096, mlp=11008, heads=32),
     "decode": dict(past=576, layers=10, width=2048, mlp=5632, heads=16, vocabulary=32000),
+    "train": dict(batch=8, visual=144, text=112, layers=6, width=256, mlp=768, heads=8, vocabulary=1024),
 }
 
 
