@@ -60,11 +60,15 @@ export const joinGroups = (parts: readonly Tensor[]): Tensor =>
     0,
   );
 
-/** Attention of every view with itself. Three of [N, D] → [N, D]. */
+/**
+ * Attention of every view with itself. Three of [N, D] → [N, D]. `turn` rotates queries and keys of
+ * a group, [V, n, D], by their places.
+ */
 export const packedAttention = (
   projected: QueryKeyValue,
   groups: readonly ViewGroup[],
   numHeads: number,
+  turn: (rows: Tensor, group: number) => Tensor = (rows) => rows,
 ): Tensor => {
   const [queries, keys, values] = [projected.query, projected.key, projected.value].map((rows) =>
     splitGroups(rows, groups),
@@ -72,7 +76,7 @@ export const packedAttention = (
   return joinGroups(
     groups.map((_, index) =>
       bidirectionalAttention(
-        { query: queries[index], key: keys[index], value: values[index] },
+        { query: turn(queries[index], index), key: turn(keys[index], index), value: values[index] },
         numHeads,
       ),
     ),

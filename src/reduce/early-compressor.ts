@@ -250,9 +250,8 @@ const mergeRotation = ({
   places,
   tables,
 }: NonNullable<TowerTokens["rotation"]>): NonNullable<TowerTokens["rotation"]> => {
-  const windows = divideDims(places.shape[1], windowTokens) as Dim;
-  const corners = slice(reshape(places, [windows, windowTokens]), 1, 0, 1);
-  return { places: reshape(corners, [1, windows]), tables };
+  const windows = divideDims(places.shape[0], windowTokens) as Dim;
+  return { places: slice(reshape(places, [windows, windowTokens]), 1, 0, 1), tables };
 };
 
 /** Published names of the parameters of a variant, below the compressor's own prefix. */

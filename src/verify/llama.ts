@@ -5,11 +5,11 @@ import {
   type LlamaParams,
   languageHead,
   llama,
-  llamaNames,
   llamaParams,
   llamaRopeTables,
 } from "../language/llama.js";
-import { type LlamaConfig, parseLlamaConfig } from "../language/llama-config.js";
+import type { LlamaConfig } from "../language/llama-config.js";
+import { decoderNames, parseDecoderConfig } from "../language/qwen.js";
 import { ropeInverseFrequencies } from "../language/rope-frequencies.js";
 import { keyMaskBias } from "../nn/key-mask-bias.js";
 import { ParameterScope } from "../nn/parameter-scope.js";
@@ -111,14 +111,14 @@ const angleTable = (
     }),
   );
 
-/** Runs a recorded `LlamaForCausalLM` folder. */
+/** Runs a recorded `LlamaForCausalLM`, `Qwen2ForCausalLM` or `Qwen3ForCausalLM` folder. */
 export const produceLlama = async (context: VerifyContext): Promise<Produced> => {
   const { recorded, engine, locate } = context;
-  const config = parseLlamaConfig(context.config);
+  const config = parseDecoderConfig(context.config, "llama");
   const params = llamaParams(new ParameterScope(), config);
   const parameters = locate(
     params,
-    llamaNames.filter(([own]) => own !== "head" || params.head !== undefined),
+    decoderNames.filter(([own]) => own !== "head" || params.head !== undefined),
   );
   const tensors = new Map<string, TensorData>();
   const masks = new Map<string, readonly boolean[]>();

@@ -15,6 +15,8 @@ export type VerifyResult = { readonly ok: boolean; readonly tensors: readonly Te
 const producers: Readonly<Record<string, (context: VerifyContext) => Promise<Produced>>> = {
   CLIPVisionModel: produceClip,
   LlamaForCausalLM: produceLlama,
+  Qwen2ForCausalLM: produceLlama,
+  Qwen3ForCausalLM: produceLlama,
   LlavaLlamaForCausalLM: produceLlava,
   LlavaForConditionalGeneration: produceLlava,
   LlavaNextForConditionalGeneration: produceLlava,

@@ -192,7 +192,7 @@ const lookUpPositions = (table: Tensor, rows: Tensor, weights: Tensor | undefine
 export type TowerTokens = PackedViews & {
   /** Leading tokens of each view that are no patches. */
   readonly numPrefix: number;
-  readonly rotation?: { readonly places: Tensor; readonly tables: RopeTables }; // places [1, N]
+  readonly rotation?: { readonly places: Tensor; readonly tables: RopeTables }; // places [N, 1] int64
 };
 
 /** Patches to the tokens that the first layer reads. */
@@ -238,7 +238,7 @@ export const packedEmbedding = (
     numPrefix: Number(hasClassToken),
     ...(places !== undefined &&
       rotation !== undefined && {
-        rotation: { places: reshape(places, [1, places.shape[0]]), tables: rotation },
+        rotation: { places, tables: rotation },
       }),
   };
 };
@@ -268,15 +268,15 @@ export const packedSelfAttention = (
   numHeads: number,
 ): Tensor => {
   const projected = projectQueryKeyValue(params, tokens);
-  const turn = (rows: Tensor): Tensor => {
-    if (rotation === undefined) return rows;
-    const [total, width] = rows.shape;
-    const row = reshape(rows, [1, total, width]);
-    const turned = rope(row, rotation.places, rotation.tables, numHeads, "pairs");
-    return reshape(turned, [total, width]);
-  };
-  const { query, key, value } = projected;
-  const mixed = packedAttention({ query: turn(query), key: turn(key), value }, groups, numHeads);
+  if (rotation === undefined) {
+    return applyLinear(params.output, packedAttention(projected, groups, numHeads));
+  }
+  const places = splitGroups(rotation.places, groups).map((part) =>
+    reshape(part, part.shape.slice(0, 2)),
+  );
+  const turn = (rows: Tensor, group: number): Tensor =>
+    rope(rows, places[group], rotation.tables, numHeads, "pairs");
+  const mixed = packedAttention(projected, groups, numHeads, turn);
   return applyLinear(params.output, mixed);
 };
 

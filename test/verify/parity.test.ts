@@ -41,6 +41,8 @@ describe("recorded folders on the processor", () => {
     "avg-llava-rglf": 92,
     "avg-llava-token-counts": 480,
     "preprocess-uhd": 11,
+    qwen2: 5,
+    qwen3: 5,
     "uhd-v4": 213,
     "uhd-v4-ablations": 215,
     "uhd-v4-slicing": 165,
