@@ -133,7 +133,8 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
   const plan = (request: GenerateRequest): PlannedRequest => {
     const { choice } = request;
     const media = (request.media ?? []).map((item) => ({ ...(choice && { choice }), ...item }));
-    const written = tokenisePrompt(request.messages, template, tokenizer, request);
+    const { contextLength } = decoder;
+    const written = tokenisePrompt(request.messages, template, tokenizer, request, contextLength);
     checkMediaParts(written.mediaParts, media);
     const prompt = parts.media.layOut?.(written, media, tokenizer) ?? written;
     if (system.readsAnswers && !prompt.knowsAnswers) {

@@ -29,13 +29,15 @@ const isPrefix = (prefix: readonly number[], ids: readonly number[]): boolean =>
 
 /**
  * Renders and tokenises a conversation. Special tokens written by a user are refused, because they
- * would act as control tokens. Throws `PromptError`.
+ * would act as control tokens. Throws `PromptError`, and `ContextOverflowError` when the text alone is
+ * longer than `contextLength`: finding the answers of a long conversation is not begun for nothing.
  */
 export const tokenisePrompt = (
   messages: readonly ChatMessage[],
   template: ChatTemplate,
   tokenizer: Tokenizer,
   { bos = "single", imagePlacement }: PromptOptions = {},
+  contextLength = Number.POSITIVE_INFINITY,
 ): TokenisedPrompt => {
   const last = messages[messages.length - 1];
   if (last?.role !== "user") {
@@ -54,6 +56,7 @@ export const tokenisePrompt = (
       { bos },
     );
   const ids = encode(messages, true);
+  checkContext(countPromptTokens(ids, []).text, contextLength);
   // An answer is what its message adds after the header that asks for it.
   const isAnswer = ids.map(() => false);
   let knowsAnswers = true;

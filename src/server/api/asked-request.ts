@@ -49,19 +49,18 @@ type WireOptions = {
   readonly seed?: number | null;
 };
 
-const set = <Key extends string, Value>(key: Key, value: Value | null | undefined) =>
+/** A field of options, left out where nothing was given. */
+export const optionOf = <Key extends string, Value>(key: Key, value: Value | null | undefined) =>
   (value === undefined || value === null ? {} : { [key]: value }) as {
     readonly [K in Key]?: Value;
   };
 
 /** The library's options of the fields that both forms have. */
 export const samplingOptionsOf = (wire: WireOptions): AskedRequest["options"] => ({
-  ...set("temperature", wire.temperature),
-  ...set("topP", wire.top_p),
-  ...set("topK", wire.top_k),
-  ...set("minP", wire.min_p),
-  ...set("repetitionPenalty", wire.repetition_penalty),
-  ...set("seed", wire.seed),
+  ...optionOf("temperature", wire.temperature),
+  ...optionOf("topP", wire.top_p),
+  ...optionOf("topK", wire.top_k),
+  ...optionOf("minP", wire.min_p),
+  ...optionOf("repetitionPenalty", wire.repetition_penalty),
+  ...optionOf("seed", wire.seed),
 });
-
-export { set as optionOf };

@@ -68,7 +68,8 @@ export const processorOptionsOf = (
 /** A parameter of OpenAI's that this server cannot honour: only values that change nothing pass. */
 const only = <Schema extends z.ZodType>(schema: Schema) => schema.nullish();
 
-const unsupported = "is not supported by this server with this value; leave it out";
+/** Said of a value that would change the answer and cannot be honoured. */
+export const unsupported = "is not supported by this server with this value; leave it out";
 
 /** What both request forms share besides their messages. */
 export const commonFields = {

@@ -11,6 +11,7 @@ import {
   lookOptionsOf,
   lookSchema,
   processorOptionsOf,
+  unsupported,
   videoSamplingSchema,
 } from "./request-schema.js";
 
@@ -60,8 +61,6 @@ const item = z.strictObject({
   id: z.string().optional(),
   status: z.string().optional(),
 });
-
-const unsupported = "is not supported by this server with this value; leave it out";
 
 export const responsesRequestSchema = z.strictObject({
   ...commonFields,
