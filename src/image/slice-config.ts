@@ -22,6 +22,8 @@ export type SliceProcessorConfig = {
   readonly fourfoldUnit: "compat" | "paper";
   /** Learned queries per view of a resampler; then views are rounded to patches. */
   readonly numQueries?: number;
+  /** Patches whose multiples the sides of its views are: 1, or 2 with a compressor before the resampler. */
+  readonly queryUnit?: 1 | 2;
   /** Whether prompts number their images. */
   readonly usesImageIds: boolean;
   readonly scaling: PixelScaling;
@@ -148,10 +150,10 @@ export const parseSliceConfig = (settings: SliceSettings): SliceProcessorConfig 
 
 /** Patches on a side of the square whose multiples the sides of views are. */
 const unitPatches = (
-  { numQueries, fourfoldUnit }: SliceProcessorConfig,
+  { numQueries, queryUnit = 1, fourfoldUnit }: SliceProcessorConfig,
   mode: DownsampleMode,
 ): number => {
-  if (numQueries !== undefined) return 1;
+  if (numQueries !== undefined) return queryUnit;
   return mode === "4x" && fourfoldUnit === "paper" ? 2 : 4;
 };
 

@@ -58,13 +58,14 @@ export const chooseProcessor = (
   { config, preprocessorConfig, processorConfig }: SliceSettings,
 ): ImageProcessorConfig => {
   if (system.system === "llava-uhd") {
-    const { numQueries } = system.slicing;
+    // How many queries there are, the weights decide.
+    const { numQueries, queryUnit } = system.slicing;
     const { numQueries: _, ...rest } = parseSliceConfig({
       ...(preprocessorConfig !== undefined && { preprocessorConfig }),
       ...(processorConfig !== undefined && { processorConfig }),
       config,
     });
-    return { ...rest, ...(numQueries !== undefined && { numQueries }) };
+    return { ...rest, ...(numQueries !== undefined && { numQueries, queryUnit }) };
   }
   return preprocessorConfig === undefined
     ? clipConfig(system.vision.imageSizePx)

@@ -100,6 +100,11 @@ export const parseUhdVisionConfig = (config: unknown): UhdVisionConfig => {
           numQueries: data.query_num,
           numHeads: data.resampler_num_heads ?? Math.max(1, Math.floor(outWidth / 128)),
         };
+  if (data.downsample_mode === "4x" && connector.kind === "merger" && connector.numStages > 1) {
+    throw new ModelConfigError(
+      "parseUhdVisionConfig: downsample_mode must be 16x with two mergings after the encoder, got 4x; set merger_times to 1",
+    );
+  }
   return {
     layout: data.model_type === "minicpmv4_6" ? "transformers" : "training",
     tower,
@@ -124,6 +129,19 @@ export type LlavaUhdConfig = {
   /** Upper bound on prompt length; the context length. */
   readonly maxLength: number;
 };
+
+/** What a resampler makes of views, and what their sides must divide by. */
+const queriesOf = ({
+  connector,
+  compressor,
+}: UhdVisionConfig): Pick<SliceProcessorConfig, "numQueries" | "queryUnit"> =>
+  connector.kind === "resampler"
+    ? { numQueries: connector.numQueries, queryUnit: compressor === undefined ? 1 : 2 }
+    : {};
+
+/** Whether 4x is anything else than 16x: a compressor can be left out, two mergings after the encoder cannot. */
+export const offersFourfold = ({ compressor, connector }: UhdVisionConfig): boolean =>
+  connector.kind === "merger" && (compressor !== undefined || connector.numStages === 1);
 
 /** `model_type`s of LLaVA-UHD v4 and its kin. */
 const isUhdType = (modelType: unknown): boolean =>
@@ -152,7 +170,7 @@ export const parseLlavaUhdConfig = (config: unknown): LlavaUhdConfig => {
     slicing: {
       ...slicing,
       patchSidePx: vision.tower.patchSizePx,
-      ...(vision.connector.kind === "resampler" && { numQueries: vision.connector.numQueries }),
+      ...queriesOf(vision),
     },
     markers: isTraining ? unknownMarkers : padMarkers,
     maxLength: language.contextLength,

@@ -1,4 +1,4 @@
-import { PromptError } from "../errors.js";
+import { OptionsError, PromptError } from "../errors.js";
 import type { DownsampleMode } from "../image/slice-config.js";
 import { countViewTokens, merge4, merge16, type ViewReduction } from "../image/slice-plan.js";
 import type { ImagePlan } from "../image/view-plan.js";
@@ -17,17 +17,23 @@ import { FeatureCache } from "./feature-cache.js";
 import { joinRows } from "./llava-encoder.js";
 import { llavaSpliceGraph } from "./llava-graphs.js";
 import type { LlavaUhdParams } from "./llava-uhd.js";
-import { type LlavaUhdConfig, mergeLevels } from "./llava-uhd-config.js";
+import { type LlavaUhdConfig, mergeLevels, offersFourfold } from "./llava-uhd-config.js";
 import { llavaUhdVisionGraph } from "./llava-uhd-graphs.js";
 import { uhdVisionFeeds, visualRows } from "./llava-uhd-input.js";
 import { planSplice } from "./splice.js";
 import { checkNoTokenChoice, type TokenChoice } from "./token-choice.js";
 
-/** The mode that a request asks for, or the model's own. */
+/** The mode that a request asks for, or the model's own. Throws `OptionsError` for 4x where there is none. */
 export const modeOf = (
   { vision }: LlavaUhdConfig,
   choice: TokenChoice | undefined,
-): DownsampleMode => choice?.slicing?.downsampleMode ?? vision.downsampleMode;
+): DownsampleMode => {
+  const mode = choice?.slicing?.downsampleMode ?? vision.downsampleMode;
+  if (mode === "16x" || offersFourfold(vision)) return mode;
+  throw new OptionsError(
+    `generate: this model has no compressor to leave out, got downsampling ${JSON.stringify(mode)}; leave it out`,
+  );
+};
 
 /** Patch grids of a plan's views. */
 export const gridsOf = ({ views }: ImagePlan, { vision }: LlavaUhdConfig): TableSize[] =>
