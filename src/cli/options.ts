@@ -91,12 +91,14 @@ export const addFolderOptions = (command: Command): Command =>
 
 export type ModelFlags = EngineFlags &
   FolderFlags & {
+    readonly adapter?: string;
     readonly template?: LlavaTemplateName | "model";
     readonly contextLength?: number;
   };
 
 export const addModelOptions = (command: Command): Command =>
   addFolderOptions(addEngineOptions(command))
+    .addOption(option("--adapter <folder>", "LoRA adapter (PEFT's layout) to add to the model"))
     .addOption(
       option("--template <name>", "chat template (default: by architecture)").choices([
         "model",
@@ -114,6 +116,7 @@ export const loadOptionsOf = ({ variant, ...flags }: ModelFlags): LoadModelOptio
   offline: flags.offline,
   revision: flags.revision,
   cacheDir: flags.cacheDir,
+  adapter: flags.adapter,
   template: flags.template,
   contextLength: flags.contextLength,
   ...(variant === "paper" && { variant: paperLlavaMini }),

@@ -11,6 +11,7 @@ import { addEvalCommand } from "./eval.js";
 import { endingOf, exitCodes, Interrupted } from "./exit.js";
 import { addInitCommand } from "./init.js";
 import { addInspectCommand } from "./inspect.js";
+import { addMergeCommand } from "./merge.js";
 import { option } from "./options.js";
 import { addPlanCommand } from "./plan.js";
 import { addScenesCommand } from "./scenes.js";
@@ -35,6 +36,7 @@ const adders = [
   addEvalCommand,
   addInitCommand,
   addTrainCommand,
+  addMergeCommand,
   addScenesCommand,
   addDemoCommand,
 ];

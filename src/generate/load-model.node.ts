@@ -1,6 +1,7 @@
 import { ModelConfigError, TokenizerError } from "../errors.js";
 import { createNodeEngine, type NodeEngineOptions } from "../graph/engine.node.js";
 import type { Graph } from "../graph/index.js";
+import { adaptParameters } from "../load/adapted-parameters.node.js";
 import { findBrokenTensors } from "../load/broken-weights.node.js";
 import { locateForEngine } from "../load/located-tensors.node.js";
 import { locateParameters } from "../load/parameter-source.js";
@@ -18,6 +19,8 @@ import { createModel, type VisionLanguageModel } from "./model.js";
 export type LoadModelOptions = ModelFolderOptions &
   NodeEngineOptions &
   SystemOptions & {
+    /** Folder of a LoRA adapter in PEFT's layout, whose additions go into the weights. */
+    readonly adapter?: string;
     /** Most tokens of a prompt and its answer; at most what the model was made for. */
     readonly contextLength?: number;
     /** Bytes of image features kept for further questions; default 512 MB. */
@@ -67,12 +70,14 @@ export const loadModel = async (
     tokenizer,
   });
   const contextLength = parseContextLength(options.contextLength, system.config.maxLength);
-  const parameters = locateParameters(
-    system.params,
-    await locateForEngine(tensors),
-    createRenameTable(system.names),
-    { ignore: ignoredTensors },
-  );
+  const names = createRenameTable(system.names);
+  const located = locateParameters(system.params, await locateForEngine(tensors), names, {
+    ignore: ignoredTensors,
+  });
+  const parameters =
+    options.adapter === undefined
+      ? located
+      : await adaptParameters(located, options.adapter, names, tensors);
 
   const engine = createNodeEngine(options);
   try {

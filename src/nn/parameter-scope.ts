@@ -1,5 +1,11 @@
 import { type Initializer, input, type Shape, Tensor } from "../graph/index.js";
 
+/** What an adapter adds to a layer: two matrices of `rank`, times `scale`. */
+export type AdapterShape = { readonly rank: number; readonly scale: number };
+
+/** Which layers, by their full name, have an adapter. */
+export type AdapterOf = (layerName: string) => AdapterShape | undefined;
+
 /**
  * Where a model declares its parameters: name, shape and first value in one place. Names are dotted
  * paths of our own; published checkpoint names appear only in the rename tables.
@@ -7,16 +13,23 @@ import { type Initializer, input, type Shape, Tensor } from "../graph/index.js";
 export class ParameterScope {
   /**
    * `isFed` says which parameters are fed with every run, because they change (training); all others
-   * are part of the graph. A fed parameter's input has the parameter's name.
+   * are part of the graph. A fed parameter's input has the parameter's name. `adapterOf`: linear
+   * layers that are declared with an adapter.
    */
   constructor(
     private readonly path: readonly (string | number)[] = [],
     private readonly isFed: (name: string) => boolean = () => false,
+    private readonly adapterOf: AdapterOf = () => undefined,
   ) {}
+
+  /** The adapter of the layer whose scope this is. */
+  get adapter(): AdapterShape | undefined {
+    return this.adapterOf(this.path.join("."));
+  }
 
   /** The scope below this one. */
   child(...path: readonly (string | number)[]): ParameterScope {
-    return new ParameterScope([...this.path, ...path], this.isFed);
+    return new ParameterScope([...this.path, ...path], this.isFed, this.adapterOf);
   }
 
   /** Declares one float32 parameter. */

@@ -5,7 +5,7 @@
 import { input, type Tensor } from "../graph/index.js";
 import { sequenceScores } from "../language/full-sequence.js";
 import { embedTokens, llamaRopeTables } from "../language/llama.js";
-import { ParameterScope } from "../nn/parameter-scope.js";
+import { type AdapterOf, ParameterScope } from "../nn/parameter-scope.js";
 import { bool, int64, type TensorData } from "../tensor-data.js";
 import { avgLlavaParams } from "./avg-llava.js";
 import {
@@ -52,6 +52,8 @@ export type BatchForward = BatchPass & {
 export type BatchForwardOptions = ImageBatchOptions & {
   /** Parameters that are fed because they train, by full name. */
   readonly isFed?: (name: string) => boolean;
+  /** Layers that have an adapter. */
+  readonly adapterOf?: AdapterOf;
   /** LLaVA-Mini: token embeddings train too, which the released code prevents. */
   readonly trainsEmbeddings?: boolean;
 };
@@ -167,9 +169,9 @@ const miniBatchForward = (
 /** Makes the forward passes of a system whose parameters are partly fed. */
 export const createBatchForward = (
   config: LlavaConfig,
-  { isFed = () => false, ...options }: BatchForwardOptions = {},
+  { isFed = () => false, adapterOf, ...options }: BatchForwardOptions = {},
 ): { readonly params: LlavaParams; forward(shape: ImageBatchShape): BatchForward } => {
-  const scope = new ParameterScope([], isFed);
+  const scope = new ParameterScope([], isFed, adapterOf);
   const isMini = (value: LlavaConfig): value is LlavaMiniConfig => value.system === "llava-mini";
   if (isMini(config)) {
     const params = llavaMiniParams(scope, config);

@@ -7,7 +7,7 @@ import { input, reshape, type Tensor } from "../graph/index.js";
 import type { DownsampleMode } from "../image/slice-config.js";
 import { sequenceScores } from "../language/full-sequence.js";
 import { embedTokens, llamaRopeTables } from "../language/llama.js";
-import { ParameterScope } from "../nn/parameter-scope.js";
+import { type AdapterOf, ParameterScope } from "../nn/parameter-scope.js";
 import type { TensorData } from "../tensor-data.js";
 import { planPacking } from "../vision/pack-patches.js";
 import { namedGroups } from "../vision/packed-tower.js";
@@ -48,8 +48,9 @@ export const packedShapeOf = (
 export const createPackedForward = (
   config: LlavaUhdConfig,
   isFed: (name: string) => boolean = () => false,
+  adapterOf?: AdapterOf,
 ): { readonly params: LlavaUhdParams; forward(shape: PackedShape): PackedForward } => {
-  const params = llavaUhdParams(new ParameterScope([], isFed), config);
+  const params = llavaUhdParams(new ParameterScope([], isFed, adapterOf), config);
   const { language, vision } = config;
 
   const forward = (shape: PackedShape): PackedForward => {

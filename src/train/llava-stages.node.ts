@@ -25,12 +25,13 @@ const tokensPerImage = (config: LlavaConfig): number =>
 
 export const llavaStageFamily = (
   modelConfig: LlavaConfig,
-  { tokenizer, processor }: Pick<StartingModel, "tokenizer" | "processor">,
+  { tokenizer, processor, adapterOf }: Pick<StartingModel, "tokenizer" | "processor" | "adapterOf">,
 ): StageFamily<ConversationBatch, BatchShape> => ({
   createObjective: (stage, trained) => {
     const { objective, ranking } = stage;
     return llavaObjective(configOf(modelConfig, stage), {
       isFed: (name) => trained.has(name),
+      adapterOf,
       objective,
       ...(ranking && { ranking }),
       trainsEmbeddings: trained.has("language.embedding"),

@@ -27,6 +27,17 @@ const initialisation = z.strictObject({
   with: z.enum(["declared", "zeros", "language-layers", "layer-before"]),
 });
 
+/** Adapters of low rank instead of whole weights (Hu et al. 2021), which then train as `**.lora_{A,B}.weight`. */
+const lora = z.strictObject({
+  rank: count,
+  /** The addition is scaled by `alpha / rank`. */
+  alpha: z.number().positive(),
+  /** Patterns over dotted names of linear layers. */
+  targets: patterns,
+  /** What the run ends in: a folder as PEFT's, or the model with the additions in its weights. */
+  save: z.enum(["adapter", "merged"]).default("adapter"),
+});
+
 const model = z.strictObject({
   /** Folder or hub repository that training starts from. */
   from: z.string().min(1),
@@ -37,6 +48,7 @@ const model = z.strictObject({
   /** LLaVA-Mini: as the released code or as the paper. */
   variant: z.enum(["released", "paper"]).optional(),
   initialise: z.array(initialisation).default([]),
+  lora: lora.optional(),
 });
 
 /** Scenes that are drawn while training (`SceneReaderOptions`). */

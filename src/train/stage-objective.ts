@@ -55,7 +55,10 @@ export type ObjectivePass = {
   feeds(batch: LabelledBatch): Record<string, TensorData>;
 };
 
-export type ObjectiveOptions = Pick<BatchForwardOptions, "isFed" | "trainsEmbeddings" | "taps"> & {
+export type ObjectiveOptions = Pick<
+  BatchForwardOptions,
+  "isFed" | "adapterOf" | "trainsEmbeddings" | "taps"
+> & {
   readonly objective?: ObjectiveName;
   /** Where they differ from the model's config. */
   readonly ranking?: Partial<RankingOptions>;

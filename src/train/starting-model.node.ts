@@ -5,9 +5,17 @@ import { dirname, join, resolve } from "node:path";
 import { OptionsError, RecipeError, WeightsMismatchError } from "../errors.js";
 import { initParameter, type ParameterSource, type Tensor } from "../graph/index.js";
 import { locateForEngine } from "../load/located-tensors.node.js";
+import { adapterScale, listLinearLayers, mergeAdapter } from "../load/lora-adapter.js";
+import { writeAdapter } from "../load/lora-adapter.node.js";
 import { locateParameters } from "../load/parameter-source.js";
 import { type ResolvedModel, readTokenizer, resolveModel } from "../load/resolved-model.js";
-import { listParameters } from "../nn/parameter-scope.js";
+import { linearParams } from "../nn/linear.js";
+import {
+  type AdapterOf,
+  listParameters,
+  ParameterScope,
+  type ParameterTree,
+} from "../nn/parameter-scope.js";
 import { reuseLayer } from "../reduce/early-compressor-start.js";
 import { paperLlavaMini, releasedLlavaMini } from "../systems/llava-mini-config.js";
 import { ignoredTensors, type SystemConfig } from "../systems/system.js";
@@ -29,11 +37,13 @@ export type StartingModel = Pick<ResolvedModel, "folder" | "system" | "processor
   readonly source: (changed: LoopTensors) => ParameterSource;
   /** Bytes of the stored weights among `names`. */
   readonly storedBytes: (names: Iterable<string>) => number;
+  /** Layers that the recipe gives an adapter. */
+  readonly adapterOf: AdapterOf;
   /** First value of a parameter. */
   readonly read: (name: string) => Promise<TensorData<"float32">>;
   /**
-   * Writes the model with `changed` in the layout of the folder that it came from; whole or not at
-   * all. Throws `OptionsError` when `path` is not free.
+   * Writes the model with `changed` in the layout of the folder that it came from, or the adapter that
+   * the recipe asks for; whole or not at all. Throws `OptionsError` when `path` is not free.
    */
   readonly save: (path: string, changed: LoopTensors, card: string) => Promise<void>;
 };
@@ -54,6 +64,26 @@ const copyFiles = async (
       await copyFile(join(from, name), join(to, name));
     }
   }
+};
+
+/** The recipe's adapter: its layers and their matrices, declared as the layers declare them. */
+const declareAdapter = (
+  { lora }: Recipe["model"],
+  params: ParameterTree,
+): { readonly adapterOf: AdapterOf; readonly parameters: ReadonlyMap<string, Tensor> } => {
+  if (lora === undefined) return { adapterOf: () => undefined, parameters: new Map() };
+  const layers = listLinearLayers(params);
+  const chosen = new Set(selectNames(lora.targets, [...layers.keys()], "model.lora.targets"));
+  const shape = { rank: lora.rank, scale: lora.alpha / lora.rank };
+  const adapterOf: AdapterOf = (name) => (chosen.has(name) ? shape : undefined);
+  const root = new ParameterScope([], undefined, adapterOf);
+  const parameters = new Map<string, Tensor>();
+  for (const name of chosen) {
+    const [outWidth, inWidth] = (layers.get(name)?.shape ?? []).map(Number);
+    const { lora: matrices } = linearParams(root.child(...name.split(".")), outWidth, inWidth);
+    for (const [full, tensor] of listParameters(matrices)) parameters.set(full, tensor);
+  }
+  return { adapterOf, parameters };
 };
 
 /** A parameter of LLaVA-UHD's compressor from the layer before it. */
@@ -77,7 +107,7 @@ const startFromLayer = (
 
 /** First values that the recipe asks for in place of the folder's. */
 const initialise = async (
-  { model, seed }: Recipe,
+  { model, seed }: Pick<Recipe, "model" | "seed">,
   parameters: ReadonlyMap<string, Tensor>,
   config: SystemConfig,
   readStored: (name: string) => Promise<TensorData<"float32">>,
@@ -117,7 +147,7 @@ const initialise = async (
  * that it holds every parameter that is not initialised anew.
  */
 export const openStartingModel = async (
-  recipe: Recipe,
+  recipe: Pick<Recipe, "model" | "seed">,
   from: string,
   options: ModelFolderOptions = {},
 ): Promise<StartingModel> => {
@@ -134,7 +164,8 @@ export const openStartingModel = async (
   const tensors = new Map([...resolved.tensors].filter(([name]) => !dropped.has(name)));
   const tokenizer = await readTokenizer(folder);
   const names = createRenameTable(system.names);
-  const parameters = listParameters(system.params);
+  const adapter = declareAdapter(recipe.model, system.params);
+  const parameters = new Map([...listParameters(system.params), ...adapter.parameters]);
   const publishedName = (name: string): string => {
     const published = names.toPublished(name);
     if (published !== undefined) return published;
@@ -156,6 +187,12 @@ export const openStartingModel = async (
     );
   };
   const initialised = await initialise(recipe, parameters, system.config, readStored);
+  for (const [name, { source, shape }] of adapter.parameters) {
+    if (source.kind !== "parameter" || initialised.has(name)) continue;
+    const sides = shape.map(Number);
+    const first = initParameter(source.initializer, name, elementCount(sides), recipe.seed);
+    initialised.set(name, float32(sides, first));
+  }
   const kept = Object.fromEntries([...parameters].filter(([name]) => !initialised.has(name)));
   const replaced = [...initialised.keys()].map(
     (name) => new RegExp(`^${literally(publishedName(name))}$`),
@@ -164,7 +201,23 @@ export const openStartingModel = async (
     ignore: [...ignoredTensors, ...replaced],
   });
 
+  const read: StartingModel["read"] = async (name) => initialised.get(name) ?? readStored(name);
+
   const save: StartingModel["save"] = async (path, changed, card) => {
+    const { lora } = recipe.model;
+    if (lora === undefined) return saveWhole(path, new Map([...initialised, ...changed]), card);
+    const config = { rank: lora.rank, alpha: lora.alpha, isRankStabilised: false };
+    const values = new Map([...initialised, ...changed]);
+    if (lora.save === "adapter") {
+      return writeAdapter(path, { config, tensors: values }, names, {
+        baseModel: recipe.model.from,
+        card,
+      });
+    }
+    await saveWhole(path, await mergeAdapter(values, adapterScale(config), read), card);
+  };
+
+  const saveWhole = async (path: string, own: LoopTensors, card: string): Promise<void> => {
     const target = resolve(path);
     const occupied = await readdir(target).catch(() => []);
     if (occupied.length > 0) {
@@ -172,12 +225,8 @@ export const openStartingModel = async (
         `save: the folder must be new or empty, got ${target} with ${occupied.length} files; choose another one`,
       );
     }
-    const values = new Map(
-      [...initialised, ...changed].map(([name, tensor]) => [publishedName(name), tensor]),
-    );
-    const ownsTower = [...changed.keys(), ...initialised.keys()].some((name) =>
-      name.startsWith("vision."),
-    );
+    const values = new Map([...own].map(([name, tensor]) => [publishedName(name), tensor]));
+    const ownsTower = [...own.keys()].some((name) => name.startsWith("vision."));
     const unchanged = [...(ownsTower ? tensors : folder.tensors)].filter(
       ([name]) => !values.has(name) && !dropped.has(name),
     );
@@ -249,7 +298,8 @@ export const openStartingModel = async (
       }
       return bytes;
     },
-    read: async (name) => initialised.get(name) ?? readStored(name),
+    adapterOf: adapter.adapterOf,
+    read,
     save,
   };
 };

@@ -1,6 +1,6 @@
 /** LLaVA-UHD v4 in training: samples of any number of images, packed into rows. */
 import { ModelConfigError } from "../errors.js";
-import { listParameters } from "../nn/parameter-scope.js";
+import { type AdapterOf, listParameters } from "../nn/parameter-scope.js";
 import { type LlavaUhdConfig, mergeLevels } from "../systems/llava-uhd-config.js";
 import { totalWeight } from "../systems/packed-batch.js";
 import {
@@ -21,10 +21,11 @@ export const packedObjective = (
   config: LlavaUhdConfig,
   rowLength: number,
   isFed?: (name: string) => boolean,
+  adapterOf?: AdapterOf,
 ): Objective<PackedBatch, PackedShape> => {
-  const { forward } = createPackedForward(config, isFed);
+  const { forward } = createPackedForward(config, isFed, adapterOf);
   return {
-    declared: listParameters(createPackedForward(config).params),
+    declared: listParameters(createPackedForward(config, undefined, adapterOf).params),
     open: (shape) => {
       const { scores, labels, weights, feeds } = forward(shape);
       return {
@@ -55,10 +56,10 @@ const worstBindings = (
 
 export const uhdStageFamily = (
   config: LlavaUhdConfig,
-  { processor }: Pick<StartingModel, "processor">,
+  { processor, adapterOf }: Pick<StartingModel, "processor" | "adapterOf">,
 ): StageFamily<PackedBatch, PackedShape> => ({
   createObjective: ({ data }, trained) =>
-    packedObjective(config, data.maxLength, (name) => trained.has(name)),
+    packedObjective(config, data.maxLength, (name) => trained.has(name), adapterOf),
   createBatches: async ({ stage, reader, report, labels, seed }) => {
     if (!("downsampleMode" in processor)) {
       throw new ModelConfigError(

@@ -26,7 +26,9 @@ export const llavaObjective = (
 ): Objective<LabelledBatch, BatchShape> => {
   const { open, countUnits } = createObjective(config, options);
   return {
-    declared: listParameters(createObjective(config).params),
+    declared: listParameters(
+      createObjective(config, options.adapterOf && { adapterOf: options.adapterOf }).params,
+    ),
     open,
     countUnits,
     shapeOf,
@@ -38,10 +40,16 @@ export const llavaObjective = (
 export const createVisionLanguageTrainable = (
   engine: Engine,
   config: LlavaConfig,
-  { trainsEmbeddings, objective, ranking, ...options }: VisionLanguageTrainableOptions,
+  { trainsEmbeddings, objective, ranking, adapterOf, ...options }: VisionLanguageTrainableOptions,
 ): Promise<Trainable<LabelledBatch>> => {
   const trained = new Set(options.groups.flatMap(({ parameters }) => parameters));
   const isFed = (name: string): boolean => trained.has(name);
-  const learned = llavaObjective(config, { isFed, trainsEmbeddings, objective, ranking });
+  const learned = llavaObjective(config, {
+    isFed,
+    adapterOf,
+    trainsEmbeddings,
+    objective,
+    ranking,
+  });
   return createObjectiveTrainable(engine, learned, options);
 };
