@@ -6,7 +6,18 @@ import { quietShare } from "./processors.js";
 export type Figure = {
   readonly name: string;
   readonly value: number;
-  readonly unit: "x" | "ms" | "s" | "1/s" | "count" | "GFLOP/s" | "GFLOP" | "GB/s" | "MB" | "M";
+  readonly unit:
+    | "x"
+    | "%"
+    | "ms"
+    | "s"
+    | "1/s"
+    | "count"
+    | "GFLOP/s"
+    | "GFLOP"
+    | "GB/s"
+    | "MB"
+    | "M";
   /** What the figure is held to; figures without one are there to be read. */
   readonly target?: { readonly atLeast: number } | { readonly below: number };
 };

@@ -1,13 +1,15 @@
 /** `saccade inspect MODEL`: what a model is and what an image will cost, without loading it. */
 import type { Command } from "commander";
+import type { CostReport } from "../cost/cost-report.js";
 import type { Size } from "../image/image.js";
 import { type BrokenTensor, findBrokenTensors } from "../load/broken-weights.node.js";
+import type { TokenOption } from "../systems/token-choice.js";
 import { visionFactsOf } from "../systems/vision-facts.js";
 import type { CommandContext } from "./command-context.js";
 import { describeModel, type ImageCost, type ModelDescription } from "./model-description.js";
 import { showDownloads } from "./open-model.js";
 import { addFolderOptions, type FolderFlags, loadOptionsOf, option, parseSize } from "./options.js";
-import { formatBytes, formatCount } from "./quantities.js";
+import { formatBytes, formatCount, formatFlops } from "./quantities.js";
 import { formatTable } from "./table.js";
 import type { Terminal } from "./terminal.js";
 
@@ -78,6 +80,29 @@ const factsOf = ({ system, tokenizer, template, kvBytesPerToken }: ModelDescript
   ];
 };
 
+/** One way to see an image, or one for each granularity of the model. */
+const waysToSee = ({ tokenOptions, tokensPerView, tokens }: ImageCost): readonly TokenOption[] =>
+  tokenOptions?.all ?? [{ granularity: tokensPerView, tokens }];
+
+const questionText = (
+  { flops, bytes, textTokens }: CostReport,
+  colors: Terminal["colors"],
+): string =>
+  formatTable(
+    [`with ${textTokens} text tokens`, "encoder", "prompt", "each token", "activations", "peak"],
+    [
+      [
+        "",
+        formatFlops(flops.total - flops.prefill),
+        formatFlops(flops.prefill),
+        formatFlops(flops.perToken),
+        formatBytes(bytes.activations),
+        formatBytes(bytes.peak),
+      ],
+    ],
+    colors,
+  );
+
 const toText = (model: ModelDescription, cost: ImageCost, { colors }: Terminal): string => {
   const facts = factsOf(model);
   const total = model.parts.reduce((sum, { parameters }) => sum + parameters, 0);
@@ -106,18 +131,17 @@ const toText = (model: ModelDescription, cost: ImageCost, { colors }: Terminal):
     "",
     formatTable(
       [`image ${width}x${height}`, "views", "tokens/view", "vision tokens", "decoder tokens", "KV"],
-      [
-        [
-          `as ${view.width}x${view.height}`,
-          String(cost.views.length),
-          String(cost.tokensPerView),
-          String(visionTokens),
-          String(cost.tokens),
-          formatBytes(cost.kvBytes),
-        ],
-      ],
+      waysToSee(cost).map(({ granularity, tokens }, way) => [
+        way === 0 ? `as ${view.width}x${view.height}` : "",
+        way === 0 ? String(cost.views.length) : "",
+        String(granularity),
+        way === 0 ? String(visionTokens) : "",
+        String(tokens),
+        formatBytes(tokens * model.kvBytesPerToken),
+      ]),
       colors,
     ),
+    ...(cost.report ? ["", questionText(cost.report, colors)] : []),
     "",
   ].join("\n");
 };
