@@ -1,4 +1,18 @@
 /** Saccade in any JavaScript runtime. `saccade/node` adds files and the Node engine, `saccade/web` the browser's. */
+export {
+  type ConventionName,
+  type CostConvention,
+  conventions,
+} from "./cost/convention.js";
+export { drawCostCharts } from "./cost/cost-charts.js";
+export {
+  type CostModel,
+  type CostOptions,
+  type CostReport,
+  type CostRequest,
+  createCostEstimator,
+  estimateCost,
+} from "./cost/cost-report.js";
 export * from "./errors.js";
 export * from "./generate/answer.js";
 export type { Media, MediaReport } from "./generate/media.js";
@@ -27,6 +41,7 @@ export {
   planPublished,
   type RefusedPlan,
 } from "./load/published-plans.js";
+export { type PublishedSize, publishedModel } from "./load/published-sizes.js";
 export {
   type AvgLlavaVariant,
   fixedAvgLlava,

@@ -5,6 +5,7 @@ import { type PublishedSize, publishedModel, publishedSizes } from "../load/publ
 import { chooseProcessor, resolveModel } from "../load/resolved-model.js";
 import { parseSystem, type SystemOptions } from "../systems/system.js";
 import type { DType } from "../tensor-data.js";
+import type { StoredTensor } from "../weights/folder-files.js";
 import { type ModelFolderOptions, openModelFolder } from "../weights/model-folder.node.js";
 
 /** A model to be estimated, and how large its weights are stored. */
@@ -21,6 +22,10 @@ export const isPreset = (name: string): boolean => presetNames.includes(name);
 
 const isPublished = (name: string): name is PublishedSize => Object.hasOwn(publishedSizes, name);
 
+/** Bytes of all tensors as they are stored. */
+export const storedBytes = (tensors: ReadonlyMap<string, StoredTensor>): number =>
+  [...tensors.values()].reduce((sum, { entry }) => sum + entry.byteLength, 0);
+
 /** A preset by name, or a model by folder or repository, of which only settings and headers are read. */
 export const openCostModel = async (
   name: string,
@@ -31,8 +36,7 @@ export const openCostModel = async (
     const folder = await openModelFolder(name, options);
     const openTower = (tower: string) => openModelFolder(tower, options);
     const { tensors, ...model } = await resolveModel(folder, openTower, options);
-    const bytes = [...tensors.values()].map(({ entry }) => entry.byteLength);
-    return { model, weightBytes: bytes.reduce((sum, size) => sum + size, 0) };
+    return { model, weightBytes: storedBytes(tensors) };
   }
   // Published weights have 16 bits.
   if (isPublished(name)) return { model: publishedModel(name), weightType: "bfloat16" };

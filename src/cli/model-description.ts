@@ -1,5 +1,6 @@
 import { stat } from "node:fs/promises";
 import { relative } from "node:path";
+import { type CostReport, createCostEstimator } from "../cost/cost-report.js";
 import { kvBytesPerToken } from "../cost/kv-bytes.js";
 import { GraphError, TokenizerError, WeightsMismatchError } from "../errors.js";
 import { createMediaPreparation, type MediaReport } from "../generate/media.js";
@@ -25,6 +26,7 @@ import {
   openModelFolder,
 } from "../weights/model-folder.node.js";
 import { createRenameTable } from "../weights/rename.js";
+import { storedBytes } from "./cost-model.js";
 
 /** Parameters of one part of a model. */
 export type PartSize = { readonly part: string; readonly parameters: number };
@@ -41,7 +43,12 @@ export type ImageCost = MediaReport & {
   /** Tokens that the vision tower makes of each view, before anything is merged. */
   readonly tokensPerView: number;
   readonly kvBytes: number;
+  /** Operations and memory of a short question about it; absent where that fills the context. */
+  readonly report?: CostReport;
 };
+
+/** Text of the question that an image's cost is told for: a template and a line. */
+const questionTokens = 64;
 
 /** A model as its files describe it; no weight has been read. */
 export type ModelDescription = {
@@ -147,6 +154,10 @@ export const describeModel = async (
   });
   const media = createMediaPreparation(config, processor, encoder);
   const kvBytes = kvBytesPerToken(language);
+  const estimate = createCostEstimator(
+    { system, processor },
+    { weightBytes: storedBytes(tensors) },
+  );
   return {
     name: folder.name,
     path: folder.path,
@@ -165,11 +176,13 @@ export const describeModel = async (
     mismatch: mismatchOf(system, tensors),
     kvBytesPerToken: kvBytes,
     costOf: (image) => {
-      const report = media.plan({ type: "image", image: { ...image, data: new Uint8Array(0) } });
+      const planned = media.plan({ type: "image", image: { ...image, data: new Uint8Array(0) } });
+      const fits = planned.tokens + questionTokens < config.maxLength;
       return {
-        ...report,
-        tokensPerView: towerTokens(config, report),
-        kvBytes: report.tokens * kvBytes,
+        ...planned,
+        tokensPerView: towerTokens(config, planned),
+        kvBytes: planned.tokens * kvBytes,
+        ...(fits && { report: estimate({ media: [image], textTokens: questionTokens }) }),
       };
     },
   };

@@ -68,6 +68,8 @@ describe("saccade cost", () => {
     expect(report.preset).toBeNull();
     expect(report.bytes.weights).toBe(4 * parameters.total);
     expect(report.bytes.kvCache).toBe((5 + report.visionTokens + 1) * kvBytesPerToken);
+    const { preset: _, ...same } = await costJson(model);
+    expect(JSON.parse(inspected.stdout).image.report).toEqual(same);
   });
 
   it("compares models and draws charts", async () => {
