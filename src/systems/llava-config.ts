@@ -44,7 +44,6 @@ const originalFields = z.object({
   image_aspect_ratio: z.string().default("square"),
   image_grid_pinpoints: z.unknown().optional(),
   tokenizer_model_max_length: z.int().positive().nullish(),
-  vis_token_granularity: z.unknown().optional(),
 });
 
 const transformersFields = z.object({
@@ -105,6 +104,17 @@ const systemOf = (modelType: string, architecture: string, anyres: boolean): Sys
   );
 };
 
+const hasGranularities = ({ vis_token_granularity: list }: Record<string, unknown>): boolean =>
+  list !== undefined && list !== null;
+
+/** Throws `ModelConfigError` where a config asks for granularities that its system cannot have. */
+export const refuseGranularities = (raw: Record<string, unknown>, reason: string): void => {
+  if (!hasGranularities(raw)) return;
+  throw new ModelConfigError(
+    `parseConfig: ${reason}, got vis_token_granularity ${JSON.stringify(raw.vis_token_granularity)}; leave it out, or use LLaVA in its original layout`,
+  );
+};
+
 const parseOriginal = (
   raw: Record<string, unknown>,
   towerConfig: unknown,
@@ -124,16 +134,15 @@ const parseOriginal = (
   const anyres = ratio === "anyres";
   const language = parseLlamaConfig(raw);
   const base = systemOf(modelType, architecture, anyres);
-  // Its checkpoints call themselves LLaVA; the granularities give them away.
-  const hasGranularities =
-    fields.vis_token_granularity !== undefined && fields.vis_token_granularity !== null;
-  if (hasGranularities && base === "llava-mini") {
-    throw new ModelConfigError(
-      "parseLlavaConfig: granularities pool the tokens that the language model reads, and LLaVA-Mini has fused its few with the question by then; leave vis_token_granularity out, or use LLaVA",
+  if (base === "llava-mini") {
+    refuseGranularities(
+      raw,
+      "granularities pool the tokens that the language model reads, and LLaVA-Mini has fused its few with the question by then",
     );
   }
   return {
-    system: hasGranularities ? "avg-llava" : base,
+    // AVG-LLaVA's checkpoints call themselves LLaVA; the granularities give them away.
+    system: hasGranularities(raw) ? "avg-llava" : base,
     layout: "original",
     vision: parseClipConfig(vision),
     visionLayer: fields.mm_vision_select_layer,
@@ -156,6 +165,7 @@ const parseTransformers = (
   modelType: string,
   architecture: string,
 ): LlavaConfig => {
+  refuseGranularities(raw, "AVG-LLaVA has no published names in Hugging Face's layout");
   const fields = parseWith(transformersFields, raw);
   const language = parseLlamaConfig({ ...llamaDefaults, ...fields.text_config });
   const next = modelType === "llava_next";

@@ -14,6 +14,7 @@ import { parseMoonvitConfig } from "../vision/moonvit.js";
 import { parsePackedClipConfig } from "../vision/packed-clip.js";
 import type { PackedTowerConfig } from "../vision/packed-tower.js";
 import { parseSiglipConfig } from "../vision/siglip.js";
+import { refuseGranularities } from "./llava-config.js";
 
 /** `training`: names of the released training code; `transformers`: `model_type` `minicpmv4_6`. */
 export type UhdLayout = "training" | "transformers";
@@ -158,6 +159,10 @@ export const isUhdModel = (config: unknown): boolean =>
 export const parseLlavaUhdConfig = (config: unknown): LlavaUhdConfig => {
   const vision = parseUhdVisionConfig(config);
   const raw = config as Record<string, unknown>;
+  refuseGranularities(
+    raw,
+    "a router weighs every token of a view's one grid, and thumbnail and slices have grids of their own, other ones in every image",
+  );
   // A config of its own says llava_uhd_v4 where a decoder's says its family.
   const own = { ...raw, model_type: raw.text_model_type };
   const language = parseDecoderConfig(raw.text_config ?? own, "qwen3");

@@ -1,5 +1,6 @@
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { ModelConfigError, OptionsError, WeightsMismatchError } from "../../src/errors.js";
+import { presets } from "../../src/load/presets.js";
 import {
   fixedAvgLlava,
   parseAvgLlavaConfig,
@@ -51,10 +52,15 @@ describe("an AVG-LLaVA config", () => {
     expect(() => parse(changes)).toThrow(ModelConfigError);
   });
 
-  test("of LLaVA-Mini with granularities is refused, and says why", () => {
-    const mini = { ...tinyModels["mini-2"].config, vis_token_granularity: [1, 4] };
-    expect(() => parseSystem(mini, tower)).toThrow(ModelConfigError);
-    expect(() => parseSystem(mini, tower)).toThrow("has fused its few with the question");
+  test.each([
+    ["LLaVA-Mini", tinyModels["mini-2"].config, "has fused its few with the question"],
+    ["LLaVA-UHD", presets["tiny-llava-uhd"].config, "grids of their own"],
+    ["Hugging Face's layout", tinyModels["llava-next-hf"].config, "no published names"],
+  ])("of %s with granularities is refused, and says why", (_, base, reason) => {
+    const asking = { ...base, vis_token_granularity: [1, 4] };
+    expect(() => parseSystem(asking, tower)).toThrow(ModelConfigError);
+    expect(() => parseSystem(asking, tower)).toThrow(reason);
+    expect(() => parseSystem({ ...base, vis_token_granularity: null }, tower)).not.toThrow();
   });
 
   test("of another system has no AVG-LLaVA variant", () => {
