@@ -152,7 +152,8 @@ export const createObjective = (
         (places, { labels }) => places + labels.shape.map(Number).reduce((a, b) => a * b),
         0,
       );
-      return { ...lossOf(pass), numPlaces, feeds: pass.feeds };
+      const readsBatch = !ranks || pass.logits !== undefined;
+      return { ...lossOf(pass), numPlaces, feeds: readsBatch ? pass.feeds : () => ({}) };
     },
     countUnits: ranks ? countAnswered : countTokens,
   };

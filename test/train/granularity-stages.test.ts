@@ -209,8 +209,16 @@ describe("stage 4, the router from the model's own feedback", () => {
 
   test("has nothing to learn from text", async () => {
     const trainable = await trainableOf("granularity-ranking", routerNames);
-    const result = await trainable.step(tinyBatch(2, 8, { hasImages: false }), { all: 1e-2 });
+    const text = tinyBatch(2, 8, { hasImages: false });
+    const result = await trainable.step(text, { all: 1e-2 });
     expect(result).toMatchObject({ loss: 0, gradientNorm: 0, tokens: 0 });
+    expect(await trainable.evaluate(text)).toEqual({ loss: 0, tokens: 0 });
+    // Beside a batch with images it weighs nothing.
+    const image = tiledBatch(8);
+    await trainable.accumulate?.(text);
+    const mixed = await trainable.step(image, { all: 0 });
+    const alone = await trainable.step(image, { all: 0 });
+    expect(mixed.gradientNorm / alone.gradientNorm).toBeCloseTo(1, 5);
     const state = await trainable.state();
     for (const name of routerNames) expect(state.get(name)?.data).toEqual(values.get(name)?.data);
     await trainable.close();
