@@ -1,4 +1,5 @@
-import { compareEfficiency, type FigureTable, isEqual, printed } from "./published-efficiency.js";
+import { type FigureTable, isEqual, printed } from "./efficiency-figure.js";
+import { compareEfficiency } from "./published-efficiency.js";
 
 const tableText = ({ title, unit, about, figures }: FigureTable): string => {
   const rows = figures.map((figure) => {

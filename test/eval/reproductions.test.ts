@@ -1,6 +1,6 @@
 import { readFileSync } from "node:fs";
 import { describe, expect, it } from "vitest";
-import { isEqual, printed } from "../../src/eval/published-efficiency.js";
+import { isEqual, printed } from "../../src/eval/efficiency-figure.js";
 import { renderReproductions } from "../../src/eval/reproductions.js";
 
 const rendered = renderReproductions();
