@@ -55,3 +55,6 @@ export {
 export type { TokenChoice, TokenOptions, TokenRoute } from "./systems/token-choice.js";
 export * from "./tensor-data.js";
 export type { ChatMessage, ContentPart } from "./text/chat-message.js";
+export { parseRecipe, type Recipe } from "./train/recipe.js";
+export { type RunOptions, type RunResult, trainRun } from "./train/run.js";
+export type { RunEvent, RunLog } from "./train/run-log.js";

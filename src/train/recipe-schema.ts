@@ -162,6 +162,13 @@ const stage = z
     accumulation: count.default(1),
     /** Layers are computed again in the backward pass: less memory, about a third more arithmetic. */
     gradientCheckpointing: z.boolean().default(false),
+    /** Element type of the arithmetic; there is one. */
+    precision: z
+      .literal("float32", {
+        error:
+          "must be float32, or left out: of ONNX Runtime's providers the processor has no bfloat16 kernels and gains nothing from float16, and float16 on WebGPU has not been tried on a card that has it",
+      })
+      .optional(),
     steps: count.optional(),
     epochs: z.number().positive().optional(),
     schedule,

@@ -57,15 +57,12 @@ export type StagePlan = {
 /** Two sides, each with a parameter and two moments of four bytes. */
 const stateBytesPerParameter = 24;
 const sumBytesPerParameter = 4;
-/*
- * What ONNX Runtime's processor provider takes besides, fitted to runs of nine models of 1 to 17 M
- * parameters (120 MB to 1.1 GB), whose memory the sum of all parts then met within 10 %. With memory
- * patterns switched on, fully trained models took half as much again.
+/**
+ * What ONNX Runtime's processor provider takes besides, fitted to the steps of `bench/step-memory`: every
+ * output is copied into a new array, some of which wait for the garbage collector; gradients; products'
+ * operands; the values that training starts from.
  */
-/** Copies of gradients, of products' operands and of the values that training starts from. */
-const copyBytesPerParameter = 16;
-/** Memory is taken in blocks that double, and free pieces of different blocks cannot be joined. */
-const arenaFactor = 1.4;
+const copyBytesPerParameter = 32;
 /** A graph of some thousand nodes with its kernels; one for each shape of batch. */
 const sessionBytes = 40e6;
 /** Share of the bare matrix rate that whole steps reach. */
@@ -98,8 +95,7 @@ export const planStage = (
     estimateActivationBytes(graph, bindings, { isKept: isTrainerOutput }),
   );
   const activationBytes =
-    copyBytesPerParameter * parameters +
-    live.reduce((sum, bytes) => sum + arenaFactor * bytes + sessionBytes, 0);
+    copyBytesPerParameter * parameters + live.reduce((sum, bytes) => sum + bytes + sessionBytes, 0);
   const flops = description.steps.map(({ graph, bindings }) =>
     matrixFlops(estimateGraphCost(graph, bindings)),
   );

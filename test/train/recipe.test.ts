@@ -29,6 +29,24 @@ const changed = (from: string, to: string): string => {
 };
 
 describe("recipes", () => {
+  it("say why the arithmetic is float32", () => {
+    const half = changed("batchSize: 8", "batchSize: 8\n    precision: bfloat16");
+    expect(() => parseRecipe(half, "small.yaml")).toThrow(
+      /small.yaml:\d+: stages\[0\].precision: must be float32.*no bfloat16 kernels/,
+    );
+    expect(() => parseRecipe(half.replace("bfloat16", "float32"), "small.yaml")).not.toThrow();
+  });
+
+  it("are the same run with and without gradient checkpointing", () => {
+    const less = changed("batchSize: 8", "batchSize: 8\n    gradientCheckpointing: true");
+    expect(
+      findDifferences(
+        recipeIdentity(parseRecipe(text, "a.yaml")),
+        recipeIdentity(parseRecipe(less, "b.yaml")),
+      ),
+    ).toEqual([]);
+  });
+
   it("are typed, with defaults for what may be left out", () => {
     const { seed, model, stages } = parseRecipe(text, "small.yaml");
     expect({ seed, model }).toEqual({ seed: 0, model: { from: "./folder", initialise: [] } });
