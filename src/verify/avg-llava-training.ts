@@ -3,7 +3,6 @@ import {
   createGraph,
   type Graph,
   grad,
-  input,
   type ParameterSource,
   type Tensor,
 } from "../graph/index.js";
@@ -19,10 +18,10 @@ import { imageLayouts, mostViews } from "../systems/image-layouts.js";
 import type { LabelledBatch } from "../systems/labelled-batch.js";
 import { float32, int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
-import { granularityRankingLoss } from "../train/granularity-ranking-loss.js";
 import { createObjective, type ObjectiveName } from "../train/stage-objective.js";
 import { Trainer } from "../train/train-step.js";
 import { createRenameTable } from "../weights/rename.js";
+import { produceRankingVectors, rankingVectorInputs } from "./ranking-vectors.js";
 import { numbersOf, type Produced, type Recorded, rowsOf, type VerifyContext } from "./recorded.js";
 import { VerificationRun } from "./verification-run.js";
 
@@ -37,11 +36,12 @@ const stepTolerance = 2e-5;
 /** Runs a recorded training batch: losses, gradients of both stages, and the router after one step. */
 export const produceRouterTraining = async (context: VerifyContext): Promise<Produced> => {
   const run = new RouterTraining(context);
-  await run.vectors();
+  for (const [name, tensor] of await produceRankingVectors(context)) run.tensors.set(name, tensor);
   await run.filteredText();
   await run.ranking();
   await run.everyGranularity();
-  const { tensors, inputs, further, masks, tolerances } = run;
+  const { tensors, further, masks, tolerances } = run;
+  const inputs = new Set([...run.inputs, ...rankingVectorInputs(context.recorded)]);
   return { tensors, inputs, further, masks, tolerances };
 };
 
@@ -127,33 +127,6 @@ class RouterTraining extends VerificationRun {
       );
     } finally {
       await session.close();
-    }
-  }
-
-  /** The loss alone, on recorded logits and likelihoods. */
-  async vectors(): Promise<void> {
-    for (let index = 0; this.has(`vector.${index}.logits`); index += 1) {
-      const name = (part: string): string => `vector.${index}.${part}`;
-      const values = { logits: this.take(name("logits")), losses: this.take(name("nll")) };
-      const [margin, rankWeight, crossEntropyWeight] = numbersOf(
-        this.take(name("margin_rankw_cew")),
-      );
-      const { shape } = values.logits;
-      const logits = input("logits", "float32", shape);
-      const { rank, crossEntropy, total } = granularityRankingLoss(
-        {
-          logits,
-          losses: input("losses", "float32", shape),
-          counts: input("counts", "float32", [shape[0]]),
-        },
-        { form: "released", margin, rankWeight, crossEntropyWeight },
-      );
-      const [gradient] = grad(total, [logits]) as [Tensor];
-      const results = await this.runOnce(
-        createGraph("verify.vector", { rank, ce: crossEntropy, total, grad_logits: gradient }),
-        { ...values, counts: float32([shape[0]], new Float32Array(shape[0]).fill(1)) },
-      );
-      for (const [part, tensor] of Object.entries(results)) this.tensors.set(name(part), tensor);
     }
   }
 

@@ -1,10 +1,8 @@
 import { createDecoder } from "../generate/decoder.js";
-import { createGraph, input, type ParameterSource } from "../graph/index.js";
+import type { ParameterSource } from "../graph/index.js";
 import { clipConfig } from "../image/clip-config.js";
 import { planViews } from "../image/image-mode.js";
 import type { ImagePlan } from "../image/view-plan.js";
-import { sequenceScores } from "../language/full-sequence.js";
-import { llamaRopeTables } from "../language/llama.js";
 import { ParameterScope } from "../nn/parameter-scope.js";
 import { type AvgLlavaParams, avgLlavaNames, avgLlavaParams } from "../systems/avg-llava.js";
 import {
@@ -15,11 +13,12 @@ import {
 import { createAvgLlavaEncoder } from "../systems/avg-llava-encoder.js";
 import type { EncodedPrompt, Encoder, MediaInput, PixelViews } from "../systems/encoder.js";
 import type { TokenChoice, TokenRoute } from "../systems/token-choice.js";
-import { bool, float32, int64, type TensorData } from "../tensor-data.js";
+import { float32, int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { produceRouterStages } from "./avg-llava-router.js";
 import { produceRouterTraining, recordsRouterTraining } from "./avg-llava-training.js";
 import { decodeGreedily } from "./greedy.js";
+import { padRight, scorePrompts } from "./prompt-scores.js";
 import { numbersOf, type Produced, rowsOf, type VerifyContext } from "./recorded.js";
 import { VerificationRun } from "./verification-run.js";
 
@@ -145,35 +144,9 @@ class AvgVerification extends VerificationRun {
     return { ...encoded, route: encoded.routes?.[0]?.[0] };
   }
 
-  /** Scores of every place of prompts that are padded on the right, [B, T, W]. */
-  private async scores(prompts: readonly TensorData<"float32">[]): Promise<TensorData<"float32">> {
-    const { language } = this.config;
-    const { joined, mask } = padRight(prompts);
-    const [batch, length] = joined.shape;
-    const sides = ["B", "T"] as const;
-    const graph = createGraph("verify.scores", {
-      scores: sequenceScores(
-        this.params.language,
-        input("embeddings", "float32", [...sides, language.width]),
-        {
-          positions: input("positions", "int64", [...sides]),
-          tokenMask: input("tokenMask", "bool", [...sides]),
-          tables: llamaRopeTables(language, length),
-        },
-        language,
-      ),
-    });
-    const session = await this.context.engine.open(graph, this.parameters);
-    const { scores } = await session.run({
-      embeddings: joined,
-      positions: int64(
-        [batch, length],
-        Array.from({ length: batch * length }, (_, index) => index % length),
-      ),
-      tokenMask: mask,
-    });
-    await session.close();
-    return scores as TensorData<"float32">;
+  private scores(prompts: readonly TensorData<"float32">[]): Promise<TensorData<"float32">> {
+    const { params, parameters, config } = this;
+    return scorePrompts(this.context.engine, params.language, parameters, config.language, prompts);
   }
 
   /** Two prompts of unequal length; each image gets its own granularity. */
@@ -276,22 +249,3 @@ class AvgVerification extends VerificationRun {
     }
   }
 }
-
-/** Prompts [1, T, D] of unequal length as one batch, zeros behind the shorter ones. */
-const padRight = (
-  prompts: readonly TensorData<"float32">[],
-): { joined: TensorData<"float32">; mask: TensorData<"bool"> } => {
-  const width = prompts[0].shape[2];
-  const length = Math.max(...prompts.map(({ shape }) => shape[1]));
-  const data = new Float32Array(prompts.length * length * width);
-  prompts.forEach((prompt, sample) => {
-    data.set(prompt.data, sample * length * width);
-  });
-  return {
-    joined: float32([prompts.length, length, width], data),
-    mask: bool(
-      [prompts.length, length],
-      prompts.flatMap(({ shape }) => Array.from({ length }, (_, place) => place < shape[1])),
-    ),
-  };
-};
