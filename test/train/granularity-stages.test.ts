@@ -1,6 +1,6 @@
 /** AVG-LLaVA's stages 3 and 4 over tiny models: what trains, what does not, and that it learns. */
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
-import { OptionsError } from "../../src/errors.js";
+import { OptionsError, PromptError } from "../../src/errors.js";
 import { createNodeEngine } from "../../src/graph/engine.node.js";
 import { createGraph, type Engine } from "../../src/graph/index.js";
 import { nextPinpoints } from "../../src/image/anyres.js";
@@ -79,12 +79,16 @@ describe("stage 3, the loss over all granularities", () => {
     expect(Number(results.loss.data[0])).toBeCloseTo(mean, 5);
     expect(new Set(means).size).toBe(5);
 
-    // The finest of them is what training on all tokens minimises.
-    const finest = createObjective(config).open(shape);
-    const other = await engine.open(createGraph("finest", { loss: finest.loss }), frozen);
-    const { loss } = await other.run(finest.feeds(tiledBatch()));
-    await other.close();
-    expect(Number(loss.data[0])).toBeCloseTo(means[4], 5);
+    // The finest of them is what training on all tokens minimises, and what LLaVA-NeXT is.
+    for (const same of [config, tinyTraining("llava-next").config]) {
+      const finest = createObjective(same).open(shape);
+      const other = await engine.open(createGraph("finest", { loss: finest.loss }), frozen);
+      const { loss } = await other.run(finest.feeds(tiledBatch()));
+      await other.close();
+      expect(Number(loss.data[0])).toBeCloseTo(means[4], 5);
+    }
+    const { plans: _, ...unplanned } = tiledBatch();
+    expect(() => pass.feeds(unplanned)).toThrow(PromptError);
   });
 
   test("runs the encoder once for all of them", () => {
