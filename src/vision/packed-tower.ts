@@ -10,6 +10,7 @@ import {
   type Dim,
   dim,
   gatherRows,
+  gradientCheckpoint,
   input,
   multiply,
   multiplyDims,
@@ -249,17 +250,18 @@ export const packedLayer = (
   x: TowerTokens,
   config: EncoderLayerConfig,
   taps?: Taps,
-): TowerTokens => ({
-  ...x,
-  tokens: encoderLayer(
+): TowerTokens => {
+  const output = encoderLayer(
     params,
     x.tokens,
     (attention, normed) =>
       packedSelfAttention(attention, { ...x, tokens: normed }, config.numHeads),
     config,
     taps,
-  ),
-});
+  );
+  const shared = x.rotation === undefined ? [] : [x.rotation.places];
+  return { ...x, tokens: gradientCheckpoint(output, x.tokens, shared) };
+};
 
 /** Queries and keys turned by row and column, then attention within each view. → [N, D]. */
 export const packedSelfAttention = (

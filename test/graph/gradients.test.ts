@@ -108,6 +108,14 @@ const cases: Case[] = [
     (x) =>
       g.rope(x, g.constant(int64([1, 3], [0, 5, 7])), g.ropeTables([1, 0.1, 0.01, 0.001], 8), 2),
   ],
+  [
+    "rope of pairs",
+    [[1, 3, 16]],
+    (x) => {
+      const places = g.constant(int64([1, 3], [0, 5, 7]));
+      return g.rope(x, places, g.ropeTables([1, 0.1, 0.01, 0.001], 8), 2, "pairs");
+    },
+  ],
   heads(4, 4, 8, true),
   heads(4, 2, 8, true),
   heads(5, 5, 12, true),

@@ -1,6 +1,7 @@
 import { mkdtemp, rm, writeFile } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import sharp from "sharp";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import type { ConversationSample } from "../../src/data/conversation-sample.js";
 import { createReadReport } from "../../src/data/read-report.js";
@@ -228,21 +229,29 @@ describe("stages", () => {
     groups:
       - { name: all, parameters: ["**"], learningRate: 1.0e-2 }
     data:
-      train: [{ path: ./samples.json, format: messages }]
+      train: [{ path: ./samples.json, format: llava }]
       maxLength: 300
       lossWeighting: square-root
     batchSize: 1
     accumulation: 2
+    gradientCheckpointing: true
     steps: 2
     schedule: { kind: constant }
 `;
 
   test("learn, leave the rest alone, and begin with the compressor as the layer before it", async () => {
-    const text = samples.slice(0, 3).map(({ messages: [, answer], id }) => ({
+    const { width, height, data } = randomImage(130, 80);
+    const raw = { width, height, channels: 3 as const };
+    await sharp(data, { raw }).png().toFile(join(root, "image.png"));
+    const records = [1, 2, 3].map((id) => ({
       id,
-      messages: [{ role: "user", content: `what ${id}` }, answer],
+      image: "image.png",
+      conversations: [
+        { from: "human", value: `<image>\nwhat ${id}` },
+        { from: "gpt", value: "yes" },
+      ],
     }));
-    await writeFile(join(root, "samples.json"), JSON.stringify(text));
+    await writeFile(join(root, "samples.json"), JSON.stringify(records));
     const recipe = parseRecipe(recipeText(stage), "small.yaml");
     const stages = await openVisionLanguageStages({ recipe, baseFolder: root });
     const fc1 = await stages.model.read("vision.layers.0.mlp.up.weight");
@@ -264,7 +273,11 @@ describe("stages", () => {
       expect(names.every(({ name }) => !name.startsWith("language."))).toBe(true);
       const batch = await opened.data.next();
       const { loss } = await opened.trainable.evaluate(batch);
-      expect(loss).toBeGreaterThan(0);
+      await opened.trainable.accumulate?.(batch);
+      const step = await opened.trainable.step(batch, { all: 1e-2 });
+      expect(step.loss).toBeCloseTo(loss, 5);
+      expect(step.gradientNorm).toBeGreaterThan(0);
+      expect((await opened.trainable.evaluate(batch)).loss).toBeLessThan(loss);
     } finally {
       await opened.close();
     }
