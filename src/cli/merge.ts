@@ -3,10 +3,13 @@ import type { Command } from "commander";
 import { mergeAdapterIntoFolder } from "../train/merged-model.node.js";
 import type { CommandContext } from "./command-context.js";
 import { showDownloads } from "./open-model.js";
-import { addFolderOptions, type FolderFlags, option } from "./options.js";
+import { option } from "./options.js";
 import { formatCount } from "./quantities.js";
 
-type MergeFlags = FolderFlags & {
+type MergeFlags = {
+  readonly offline?: boolean;
+  readonly revision?: string;
+  readonly cacheDir?: string;
   readonly adapter: string;
   readonly output: string;
   readonly json?: boolean;
@@ -14,10 +17,9 @@ type MergeFlags = FolderFlags & {
 
 export const merge = async (
   model: string,
-  { adapter, output, json, ...flags }: MergeFlags,
+  { adapter, output, json, offline, revision, cacheDir }: MergeFlags,
   { terminal, signal }: CommandContext,
 ): Promise<void> => {
-  const { offline, revision, cacheDir } = flags;
   const merged = await mergeAdapterIntoFolder(model, adapter, output, {
     offline,
     revision,
@@ -41,9 +43,12 @@ export const addMergeCommand = (program: Command, contextOf: () => CommandContex
       "Writes the model with the additions of a LoRA adapter (PEFT's layout) in its weights, in the layout of the model. The folder appears complete or not at all; one that holds files is refused.",
     )
     .argument("<model>", "folder or hub repository that the adapter was trained on");
-  addFolderOptions(command)
+  command
     .addOption(option("--adapter <folder>", "the adapter").makeOptionMandatory())
     .addOption(option("--output <folder>", "a new or empty folder").makeOptionMandatory())
+    .addOption(option("--offline", "never connect; the model is a folder or in the cache"))
+    .addOption(option("--revision <name>", "branch, tag or commit of a hub model (default: main)"))
+    .addOption(option("--cache-dir <folder>", "the Hugging Face cache (default: its own place)"))
     .addOption(option("--json", "one JSON object on standard output"))
     .action((model: string, flags: MergeFlags) => merge(model, flags, contextOf()));
 };
