@@ -17,17 +17,21 @@ const sentence = (text: string): string => `${text.slice(0, 1).toUpperCase()}${t
 const nameThing = ({ name, colour }: Thing): string =>
   withArticle(colour === undefined ? name : `${colour} ${name}`);
 
-const describeSimple = (scene: SimpleScene, random: RandomStream): string[] => {
-  const { grid, background } = scene;
-  const cells = cellsOf(grid).map((cell, at) => {
+/** A sentence for each cell, row by row; the place first, or after the thing where `isThingFirst` says so. */
+const describeCells = ({ grid }: SimpleScene, isThingFirst: () => boolean): string[] =>
+  cellsOf(grid).map((cell, at) => {
     const place = placeName(grid, cell);
     const thing = thingAt(grid, cell);
     const tile = grid.tiles?.[at];
     if (thing === undefined)
       return tile ? `the ${place} is an empty ${tile} tile` : `the ${place} is empty`;
     const what = nameThing(thing) + (tile ? ` on ${withArticle(tile)} tile` : "");
-    return random.chance(0.5) ? `the ${place} shows ${what}` : `${what} is at the ${place}`;
+    return isThingFirst() ? `${what} is at the ${place}` : `the ${place} shows ${what}`;
   });
+
+const describeSimple = (scene: SimpleScene, random: RandomStream): string[] => {
+  const { background } = scene;
+  const cells = describeCells(scene, () => random.chance(0.5));
   const extreme = size.ask(scene, random);
   return [
     ...cells,
@@ -99,3 +103,14 @@ export const describeScene = (scene: Scene, variant = 0): string => {
   else facts = describeClip(scene, random);
   return facts.map(sentence).join(" ");
 };
+
+/**
+ * What stands in each cell of a scene, row by row, always in the same words: nothing is left to chance, so that all that
+ * a model cannot yet foretell is what it sees. Undefined for scenes that are no grid.
+ */
+export const listCells = (scene: Scene): string | undefined =>
+  scene.kind === "simple"
+    ? describeCells(scene, () => false)
+        .map(sentence)
+        .join(" ")
+    : undefined;

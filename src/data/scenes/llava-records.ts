@@ -1,14 +1,15 @@
 /** Records of LLaVA's training JSON: what is shown, who says what, and what is asked in it. */
-import { describeScene } from "./descriptions.js";
+import { describeScene, listCells } from "./descriptions.js";
 import { type QuestionOptions, questionsFor } from "./questions/index.js";
 import type { Question } from "./questions/question.js";
 import { type Scene, sceneId } from "./scene.js";
 import { sampleList } from "./texts.js";
 
 /**
- * `questions` and `descriptions` about an image. Without an image: `texts`, questions about a description;
- * `retellings`, the same facts in another order, where nearly every word must be looked up in the description; `lists`,
- * words to be said again and again, the simplest lookup and the first that a decoder learns.
+ * `questions` and `descriptions` about an image; `cells`, what stands in each cell row by row, as a caption without a
+ * request (template `plain`). Without an image: `texts`, questions about a description; `retellings`, the same facts in
+ * another order, where nearly every word must be looked up in the description; `lists`, words to be said again and
+ * again, the simplest lookup and the first that a decoder learns.
  */
 export const recordContents = [
   "questions",
@@ -16,6 +17,7 @@ export const recordContents = [
   "texts",
   "retellings",
   "lists",
+  "cells",
 ] as const;
 export type RecordContent = (typeof recordContents)[number];
 
@@ -87,6 +89,23 @@ export const createRecords = (
     questions: [],
   });
 
+  const list = (): SceneRecord[] => {
+    const cells = listCells(scene);
+    if (cells === undefined) return [];
+    return [
+      {
+        id: `${id}-cells`,
+        ...media,
+        conversations: [
+          { from: "human", value: placeholder },
+          { from: "gpt", value: cells },
+        ],
+        content: "cells",
+        questions: [],
+      },
+    ];
+  };
+
   const retell = (): SceneRecord => ({
     id: `${id}-retellings`,
     conversations: [
@@ -116,6 +135,7 @@ export const createRecords = (
 
   return contents.flatMap((content) => {
     if (content === "descriptions") return describe();
+    if (content === "cells") return list();
     if (content === "retellings") return retell();
     if (content === "lists") return repeat();
     return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);
