@@ -1,4 +1,5 @@
 /** Saccade in browsers: the WebAssembly and WebGPU engine, models from addresses and chosen files. */
+export { type LoadWebModelOptions, loadModel } from "./generate/load-model-web.js";
 export { createWebEngine, type WebEngineOptions } from "./graph/engine-web.js";
 export { decodeImage } from "./image/decode-web.js";
 export * from "./index.js";

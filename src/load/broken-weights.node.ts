@@ -1,13 +1,9 @@
 import { type FileHandle, open } from "node:fs/promises";
 import { SafetensorsError } from "../errors.js";
 import type { StoredTensor } from "../weights/folder-files.js";
+import { type BrokenTensor, countNonFinite, floatBytes } from "./non-finite.js";
 
-/** A tensor that holds NaN or infinity. */
-export type BrokenTensor = {
-  readonly name: string;
-  readonly nan: number;
-  readonly infinite: number;
-};
+export type { BrokenTensor };
 
 type NamedTensor = readonly [name: string, tensor: StoredTensor];
 
@@ -27,15 +23,6 @@ export const groupByFile = (
 
 const chunkBytes = 1 << 23;
 
-/** How each type of floating-point number is laid out: all exponent bits set is NaN or infinity. */
-const layouts = {
-  float32: { words: Uint32Array, exponent: 0x7f800000, mantissa: 0x007fffff },
-  float16: { words: Uint16Array, exponent: 0x7c00, mantissa: 0x03ff },
-  bfloat16: { words: Uint16Array, exponent: 0x7f80, mantissa: 0x007f },
-} as const;
-
-const isFloat = (dtype: string): dtype is keyof typeof layouts => Object.hasOwn(layouts, dtype);
-
 const scanTensor = async (
   file: FileHandle,
   name: string,
@@ -43,8 +30,8 @@ const scanTensor = async (
   chunk: ArrayBuffer,
 ): Promise<BrokenTensor> => {
   const counts = { name, nan: 0, infinite: 0 };
-  if (!isFloat(entry.dtype)) return counts;
-  const { words, exponent, mantissa } = layouts[entry.dtype];
+  const wordBytes = floatBytes(entry.dtype);
+  if (wordBytes === 0) return counts;
   for (let done = 0; done < entry.byteLength; ) {
     const length = Math.min(chunkBytes, entry.byteLength - done);
     const { bytesRead } = await file.read(
@@ -53,17 +40,15 @@ const scanTensor = async (
       length,
       entry.byteOffset + done,
     );
-    const whole = bytesRead - (bytesRead % words.BYTES_PER_ELEMENT);
+    const whole = bytesRead - (bytesRead % wordBytes);
     if (whole === 0) {
       throw new SafetensorsError(
         `findBrokenTensors: ${path} must hold the ${entry.byteLength} bytes of "${name}", got ${done}; the file was cut while it was read`,
       );
     }
-    for (const bits of new words(chunk, 0, whole / words.BYTES_PER_ELEMENT)) {
-      if ((bits & exponent) !== exponent) continue;
-      if ((bits & mantissa) === 0) counts.infinite += 1;
-      else counts.nan += 1;
-    }
+    const found = countNonFinite(entry.dtype, chunk, whole);
+    counts.nan += found.nan;
+    counts.infinite += found.infinite;
     done += whole;
   }
   return counts;

@@ -1,5 +1,7 @@
-import type { StoredTensor } from "../weights/folder-files.js";
+import type { TensorData } from "../tensor-data.js";
+import type { FolderFiles, StoredTensor } from "../weights/folder-files.js";
 import {
+  type BlobSource,
   type FetchOptions,
   fetchedBlobs,
   filesOfBlobs,
@@ -18,6 +20,8 @@ export type WebFolder = {
   readonly weightFiles: (
     tensors: ReadonlyMap<string, StoredTensor>,
   ) => Promise<ReadonlyMap<string, Blob>>;
+  /** Reads one of its tensors. */
+  readonly readTensor: (stored: StoredTensor) => Promise<TensorData>;
   /** Any file of the folder; undefined where there is none. */
   readonly readFile: (name: string) => Promise<Blob | undefined>;
 };
@@ -27,6 +31,13 @@ const nameOf = (address: string): string => {
   const path = new URL(address).pathname;
   return /([^/]+\/[^/]+)\/resolve\/[^/]+\/$/.exec(path)?.[1] ?? path.split("/").slice(-2)[0];
 };
+
+const blobsOf = (from: WebFolderSource, options: FetchOptions): BlobSource =>
+  typeof from === "string" || from instanceof URL ? fetchedBlobs(from, options) : givenBlobs(from);
+
+/** The files of any folder, such as an adapter's, from where a page has it. */
+export const openWebFiles = (from: WebFolderSource, options: FetchOptions = {}): FolderFiles =>
+  filesOfBlobs(blobsOf(from, options));
 
 /**
  * Opens a model in a browser: from the address of its folder (of the hub:
@@ -39,10 +50,12 @@ export const openWebFolder = async (
   from: WebFolderSource,
   options: FetchOptions = {},
 ): Promise<WebFolder> => {
+  const source = blobsOf(from, options);
+  const files = filesOfBlobs(source);
   const isAddress = typeof from === "string" || from instanceof URL;
-  const source = isAddress ? fetchedBlobs(from, options) : givenBlobs(from);
   return {
-    folder: await readModelFolder(filesOfBlobs(source), isAddress ? nameOf(source.path) : "files"),
+    folder: await readModelFolder(files, isAddress ? nameOf(source.path) : "files"),
+    readTensor: files.readTensor,
     weightFiles: async (tensors) => {
       const files = new Map<string, Blob>();
       for (const name of new Set([...tensors.values()].map(({ file }) => file))) {

@@ -1,61 +1,11 @@
 import { randomUUID } from "node:crypto";
 import { mkdir, readdir, rename, rm, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { ModelNotFoundError, OptionsError, WeightsMismatchError } from "../errors.js";
-import type { TensorData } from "../tensor-data.js";
-import { readJsonIfPresent } from "../weights/json-file.node.js";
+import { OptionsError, WeightsMismatchError } from "../errors.js";
 import type { RenameTable } from "../weights/rename.js";
-import { openSafetensors, saveSafetensors } from "../weights/safetensors-file.node.js";
-import { widenTensor } from "../weights/widen.js";
-import {
-  adapterFiles,
-  adapterPartOf,
-  adapterScale,
-  formatAdapterConfig,
-  fromAdapterName,
-  type LoraConfig,
-  parseAdapterConfig,
-  toAdapterName,
-} from "./lora-adapter.js";
-
-export type LoraAdapter = {
-  readonly config: LoraConfig;
-  readonly scale: number;
-  /** By the model's full names. */
-  readonly tensors: ReadonlyMap<string, TensorData<"float32">>;
-};
-
-/**
- * Reads an adapter's folder for a model of these names. Throws `ModelNotFoundError` for a folder that
- * is none, `ModelConfigError` for other kinds of adapters and `WeightsMismatchError` for names that
- * the model does not have.
- */
-export const readAdapter = async (folder: string, names: RenameTable): Promise<LoraAdapter> => {
-  const settings = await readJsonIfPresent(join(folder, adapterFiles.config));
-  if (settings === undefined) {
-    throw new ModelNotFoundError(
-      `readAdapter: an adapter's folder must hold ${adapterFiles.config}, got none in ${folder}; name a folder that PEFT or saccade train wrote`,
-    );
-  }
-  const config = parseAdapterConfig(settings);
-  const file = await openSafetensors(join(folder, adapterFiles.weights));
-  const tensors = new Map<string, TensorData<"float32">>();
-  const unexpected: string[] = [];
-  for (const name of file.tensors.keys()) {
-    const internal = names.toInternal(fromAdapterName(name));
-    if (internal === undefined) unexpected.push(name);
-    else tensors.set(internal, widenTensor(await file.readTensor(name)));
-  }
-  if (unexpected.length > 0) {
-    throw new WeightsMismatchError(
-      `readAdapter: ${folder} must fit the model, got ${unexpected.length} tensors of layers that it does not have, the first is "${unexpected[0]}"; load the base that it was trained on`,
-      [],
-      unexpected,
-      [],
-    );
-  }
-  return { config, scale: adapterScale(config), tensors };
-};
+import { saveSafetensors } from "../weights/safetensors-file.node.js";
+import { adapterFiles, adapterPartOf, formatAdapterConfig, toAdapterName } from "./lora-adapter.js";
+import type { LoraAdapter } from "./lora-adapter-folder.js";
 
 /**
  * Writes an adapter, whole or not at all. `tensors`: matrices and parameters that are replaced, by

@@ -1,6 +1,7 @@
 import { basename } from "node:path";
 import { mergeAdapter } from "../load/lora-adapter.js";
-import { readAdapter } from "../load/lora-adapter.node.js";
+import { readAdapter } from "../load/lora-adapter-folder.js";
+import { filesOnDisk } from "../weights/folder-files.node.js";
 import type { ModelFolderOptions } from "../weights/model-folder.node.js";
 import { createRenameTable } from "../weights/rename.js";
 import { openStartingModel } from "./starting-model.node.js";
@@ -21,7 +22,10 @@ export const mergeAdapterIntoFolder = async (
     model,
     options,
   );
-  const { tensors, scale } = await readAdapter(adapter, createRenameTable(opened.system.names));
+  const { tensors, scale } = await readAdapter(
+    filesOnDisk(adapter),
+    createRenameTable(opened.system.names),
+  );
   const merged = await mergeAdapter(tensors, scale, opened.read);
   await opened.save(
     output,

@@ -49,6 +49,8 @@ export type FetchProgress = {
 export type FetchOptions = {
   readonly onProgress?: (progress: FetchProgress) => void;
   readonly signal?: AbortSignal;
+  /** Sent with every request, such as an API key in `authorization`. */
+  readonly headers?: Readonly<Record<string, string>>;
 };
 
 /** Counts the bytes of a response on their way into its blob. */
@@ -79,7 +81,7 @@ const readBlob = async (
  */
 export const fetchedBlobs = (
   address: string | URL,
-  { onProgress = () => {}, signal }: FetchOptions = {},
+  { onProgress = () => {}, signal, headers = {} }: FetchOptions = {},
 ): BlobSource => {
   const base = new URL(String(address).replace(/\/*$/, "/"), globalThis.location?.href);
   const fetched = new Map<string, Promise<Blob | undefined>>();
@@ -88,7 +90,7 @@ export const fetchedBlobs = (
     const url = new URL(name, base).href;
     let response: Response;
     try {
-      response = await fetch(url, { method, ...(signal && { signal }) });
+      response = await fetch(url, { method, headers, ...(signal && { signal }) });
     } catch (cause) {
       signal?.throwIfAborted();
       throw new DownloadError(

@@ -6,12 +6,13 @@ import { loadModel } from "../../src/generate/load-model.node.js";
 import { createNodeEngine } from "../../src/graph/engine.node.js";
 import { type Engine, inMemoryParameters, randomStream } from "../../src/graph/index.js";
 import { adapterScale, mergeAdapter, parseAdapterConfig } from "../../src/load/lora-adapter.js";
-import { readAdapter } from "../../src/load/lora-adapter.node.js";
+import { readAdapter } from "../../src/load/lora-adapter-folder.js";
 import type { AdapterOf } from "../../src/nn/parameter-scope.js";
 import { float32, type TensorData } from "../../src/tensor-data.js";
 import { mergeAdapterIntoFolder } from "../../src/train/merged-model.node.js";
 import { openStartingModel } from "../../src/train/starting-model.node.js";
 import { createVisionLanguageTrainable } from "../../src/train/vision-language-trainable.js";
+import { filesOnDisk } from "../../src/weights/folder-files.node.js";
 import { createRenameTable } from "../../src/weights/rename.js";
 import { openSafetensors } from "../../src/weights/safetensors-file.node.js";
 import { randomImage, useModelFolders } from "../support/tiny-models.js";
@@ -130,7 +131,7 @@ describe("a LoRA adapter", () => {
     const settings = JSON.parse(await readFile(join(adapter, "adapter_config.json"), "utf8"));
     expect(settings).toMatchObject({ peft_type: "LORA", r: 3, lora_alpha: 6, bias: "none" });
     expect(settings.target_modules).toContain("model.layers.0.self_attn.q_proj");
-    const read = await readAdapter(adapter, createRenameTable(starting.system.names));
+    const read = await readAdapter(filesOnDisk(adapter), createRenameTable(starting.system.names));
     expect(new Map(read.tensors)).toEqual(learned);
     expect(read.scale).toBe(2);
 
@@ -185,9 +186,9 @@ describe("a LoRA adapter", () => {
     await expect(mergeAdapter(half, 1, read)).rejects.toThrow(WeightsMismatchError);
     const adapter = `${folder}-other`;
     await starting.save(adapter, new Map(), "# adapter\n");
-    await expect(readAdapter(adapter, createRenameTable([["language", "other"]]))).rejects.toThrow(
-      /must fit the model/,
-    );
+    await expect(
+      readAdapter(filesOnDisk(adapter), createRenameTable([["language", "other"]])),
+    ).rejects.toThrow(/must fit the model/);
     await rm(adapter, { recursive: true });
   });
 });

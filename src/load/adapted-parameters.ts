@@ -1,14 +1,20 @@
 import { LimitError, WeightsMismatchError } from "../errors.js";
 import type { ParameterSource } from "../graph/index.js";
-import type { StoredTensor } from "../weights/folder-files.js";
+import type { TensorData } from "../tensor-data.js";
+import type { FolderFiles, StoredTensor } from "../weights/folder-files.js";
 import type { RenameTable } from "../weights/rename.js";
-import { readTensor } from "../weights/safetensors-file.node.js";
 import { widenTensor } from "../weights/widen.js";
 import { mergeAdapter } from "./lora-adapter.js";
-import { readAdapter } from "./lora-adapter.node.js";
+import { readAdapter } from "./lora-adapter-folder.js";
 
 /** Graphs hold merged weights themselves, and a graph's file may have 2 GB. */
 const maxMergedBytes = 1.5e9;
+
+/** The weights that an adapter adds to, by published name. */
+export type StoredWeights = {
+  readonly tensors: ReadonlyMap<string, StoredTensor>;
+  readonly readTensor: (stored: StoredTensor) => Promise<TensorData>;
+};
 
 /**
  * Parameters with an adapter's additions in them. Throws as `readAdapter`, and `LimitError` where more
@@ -16,14 +22,14 @@ const maxMergedBytes = 1.5e9;
  */
 export const adaptParameters = async (
   located: ParameterSource,
-  folder: string,
+  adapter: FolderFiles,
   names: RenameTable,
-  stored: ReadonlyMap<string, StoredTensor>,
+  { tensors: stored, readTensor }: StoredWeights,
 ): Promise<ParameterSource> => {
-  const { tensors, scale } = await readAdapter(folder, names);
+  const { tensors, scale } = await readAdapter(adapter, names);
   const merged = await mergeAdapter(tensors, scale, async (name) => {
     const found = stored.get(names.toPublished(name) ?? "");
-    if (found !== undefined) return widenTensor(await readTensor(found.file, found.entry));
+    if (found !== undefined) return widenTensor(await readTensor(found));
     throw new WeightsMismatchError(
       `adaptParameters: the adapter adds to "${name}", which the model does not have; load the base that it was trained on`,
       [],
