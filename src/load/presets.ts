@@ -20,7 +20,8 @@ export type PresetName =
   | "tiny-llava-uhd"
   | "tiny-avg-llava"
   | "scenes-llava"
-  | "scenes-llava-mini";
+  | "scenes-llava-mini"
+  | "scenes-llava-uhd";
 
 const imageSizePx = 96;
 
@@ -55,9 +56,7 @@ const preprocessorConfig = {
 };
 
 /** Ids are those of the small tokenizer in models/tokenizer. */
-const llavaConfig = {
-  architectures: ["LlavaLlamaForCausalLM"],
-  model_type: "llava_llama",
+const decoderConfig = {
   bos_token_id: 307,
   eos_token_id: 311,
   pad_token_id: 312,
@@ -74,6 +73,12 @@ const llavaConfig = {
   tie_word_embeddings: false,
   attention_bias: false,
   mlp_bias: false,
+};
+
+const llavaConfig = {
+  architectures: ["LlavaLlamaForCausalLM"],
+  model_type: "llava_llama",
+  ...decoderConfig,
   image_aspect_ratio: "pad",
   mm_hidden_size: visionConfig.hidden_size,
   mm_patch_merge_type: "flat",
@@ -163,9 +168,9 @@ const scenesVisionConfig = {
   patch_size: 16,
 };
 
-/** Ids are those of the tokenizer of Scenes. The last layer's output is used: there is no pretrained tower to follow. */
-const scenesLlavaConfig = {
-  ...llavaConfig,
+/** Ids are those of the tokenizer of Scenes. */
+const scenesDecoderConfig = {
+  ...decoderConfig,
   bos_token_id: 1,
   eos_token_id: 2,
   pad_token_id: 0,
@@ -177,6 +182,12 @@ const scenesLlavaConfig = {
   num_key_value_heads: 6,
   max_position_embeddings: 1024,
   attention_bias: true,
+};
+
+/** The last layer's output is used: there is no pretrained tower to follow. */
+const scenesLlavaConfig = {
+  ...llavaConfig,
+  ...scenesDecoderConfig,
   mm_hidden_size: scenesVisionConfig.hidden_size,
   mm_vision_select_layer: -1,
 };
@@ -189,6 +200,35 @@ const scenesLlavaMiniConfig = {
   prefusion_layer_num: 2,
   resolution_ratio: 1,
 };
+
+/**
+ * Decoder and tower of scenes-llava over slices of 8 x 8 patches, all merging after the encoder: the
+ * baseline that recipes/scenes-llava-uhd.yaml puts the compressor into. Images are scaled to CLIP's
+ * mean and deviation, as the tower knows them.
+ */
+const scenesSliceConfig = { max_slice_nums: 9, scale_resolution: 128, patch_size: 16 };
+
+const scenesLlavaUhdConfig = {
+  model_type: "llava_uhd_v4",
+  text_model_type: "llama",
+  ...scenesDecoderConfig,
+  vision_config: { ...scenesVisionConfig, image_size: 128 },
+  vision_feature_layer: scenesLlavaConfig.mm_vision_select_layer,
+  merger_times: 2,
+  downsample_mode: "16x",
+  slice_config: scenesSliceConfig,
+  torch_dtype: "float32",
+};
+
+const scenesUhdPreprocessorConfig = {
+  image_processor_type: "MiniCPMVImageProcessor",
+  ...scenesSliceConfig,
+  slice_mode: true,
+  use_image_id: true,
+  image_mean: preprocessorConfig.image_mean,
+  image_std: preprocessorConfig.image_std,
+};
+
 const scenesParts = {
   visionConfig: scenesVisionConfig,
   preprocessorConfig,
@@ -198,6 +238,11 @@ const scenesParts = {
 export const presets: Readonly<Record<PresetName, Preset>> = {
   "scenes-llava": { config: scenesLlavaConfig, ...scenesParts },
   "scenes-llava-mini": { config: scenesLlavaMiniConfig, ...scenesParts },
+  "scenes-llava-uhd": {
+    config: scenesLlavaUhdConfig,
+    preprocessorConfig: scenesUhdPreprocessorConfig,
+    tokenizer: "scenes-tokenizer",
+  },
   "tiny-llava": { config: llavaConfig, visionConfig, preprocessorConfig, tokenizer: "tokenizer" },
   "tiny-avg-llava": { config: avgConfig, visionConfig, preprocessorConfig, tokenizer: "tokenizer" },
   "tiny-llava-uhd": {

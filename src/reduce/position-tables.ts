@@ -1,6 +1,7 @@
 /** Position tables on square grids: two-dimensional sine-cosine tables, and their resizing. */
 import { OptionsError } from "../errors.js";
 import { bicubicWeights } from "../nn/bicubic-weights.js";
+import { float32, type TensorData } from "../tensor-data.js";
 
 /**
  * The fixed table of a side × side grid in raster order, [side², width] (He et al. 2021, MAE; as
@@ -56,4 +57,46 @@ export const bicubicResizeMatrix = (fromSide: number, toSide: number): Float32Ar
     }
   }
   return matrix;
+};
+
+/** Rows before a square grid (a class token's), and the grid's side; undefined where there is none. */
+const gridOf = (
+  numRows: number,
+): { readonly numPrefix: number; readonly side: number } | undefined =>
+  [0, 1]
+    .map((numPrefix) => ({ numPrefix, side: Math.sqrt(numRows - numPrefix) }))
+    .find(({ side }) => side >= 1 && Number.isInteger(side));
+
+/**
+ * A learned table for another square grid, as vision transformers are taken to another resolution:
+ * bicubic, a class token's row as it is. table [prefix + side², D] → [numRows, D]. Throws
+ * `OptionsError` for tables that are no square grid, with or without one row before it.
+ */
+export const resizePositionTable = (
+  { shape, data }: TensorData<"float32">,
+  numRows: number,
+): TensorData<"float32"> => {
+  const [rows = 0, width = 0] = shape;
+  const [from, to] = [gridOf(rows), gridOf(numRows)];
+  if (shape.length !== 2 || !from || !to || from.numPrefix !== to.numPrefix) {
+    throw new OptionsError(
+      `resizePositionTable: a table must be a square grid of rows, with or without one row before it, got [${shape}] for ${numRows} rows; initialise it otherwise`,
+    );
+  }
+  const { numPrefix } = from;
+  const matrix = bicubicResizeMatrix(from.side, to.side);
+  const numFrom = from.side ** 2;
+  const resized = new Float32Array(numRows * width);
+  resized.set(data.subarray(0, numPrefix * width));
+  for (let row = 0; row < to.side ** 2; row += 1) {
+    for (let place = 0; place < numFrom; place += 1) {
+      const weight = matrix[row * numFrom + place];
+      if (weight === 0) continue;
+      for (let column = 0; column < width; column += 1) {
+        resized[(numPrefix + row) * width + column] +=
+          weight * data[(numPrefix + place) * width + column];
+      }
+    }
+  }
+  return float32([numRows, width], resized);
 };

@@ -17,15 +17,35 @@ const folderName = z
   );
 
 /** First values other than the checkpoint's; later entries win. */
-const initialisation = z.strictObject({
-  parameters: patterns,
-  /**
-   * `declared`: as the model declares it, from the recipe's seed. `zeros`. `language-layers`: layer i
-   * of pre-fusion from layer i of the decoder. `layer-before`: LLaVA-UHD's compressor from the layer
-   * of the encoder before it.
-   */
-  with: z.enum(["declared", "zeros", "language-layers", "layer-before"]),
-});
+const initialisation = z
+  .strictObject({
+    parameters: patterns,
+    /**
+     * `declared`: as the model declares it, from the recipe's seed. `zeros`. `language-layers`: layer i
+     * of pre-fusion from layer i of the decoder. `layer-before`: LLaVA-UHD's compressor from the layer
+     * of the encoder before it. `checkpoint`: the parameter of that name in the model `from`, of
+     * whatever system. `interpolated`: a table of positions from there, its grid resized.
+     */
+    with: z.enum([
+      "declared",
+      "zeros",
+      "language-layers",
+      "layer-before",
+      "checkpoint",
+      "interpolated",
+    ]),
+    /** Folder, embedded model or hub repository; relative to the recipe. */
+    from: z.string().min(1).optional(),
+    /** Names there that differ from those here: `{ merger.stages.0: merger.stages.1 }`. */
+    rename: z.record(z.string(), z.string()).optional(),
+  })
+  .refine(
+    ({ with: kind, from, rename }) =>
+      kind === "checkpoint" || kind === "interpolated"
+        ? from !== undefined
+        : from === undefined && rename === undefined,
+    "checkpoint and interpolated need from; from and rename are theirs alone",
+  );
 
 /** Adapters of low rank instead of whole weights (Hu et al. 2021), which then train as `**.lora_{A,B}.weight`. */
 const lora = z.strictObject({

@@ -2,7 +2,7 @@
 import { randomUUID } from "node:crypto";
 import { copyFile, mkdir, readdir, rename, rm, stat, writeFile } from "node:fs/promises";
 import { dirname, join, resolve } from "node:path";
-import { OptionsError, RecipeError, WeightsMismatchError } from "../errors.js";
+import { OptionsError, WeightsMismatchError } from "../errors.js";
 import { initParameter, type ParameterSource, type Tensor } from "../graph/index.js";
 import { locateForEngine } from "../load/located-tensors.node.js";
 import { adapterScale, listLinearLayers, mergeAdapter } from "../load/lora-adapter.js";
@@ -16,17 +16,17 @@ import {
   ParameterScope,
   type ParameterTree,
 } from "../nn/parameter-scope.js";
-import { reuseLayer } from "../reduce/early-compressor-start.js";
 import { paperLlavaMini, releasedLlavaMini } from "../systems/llava-mini-config.js";
-import { ignoredTensors, type SystemConfig } from "../systems/system.js";
+import { ignoredTensors } from "../systems/system.js";
 import { elementCount, float32, type TensorData } from "../tensor-data.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { type ModelFolderOptions, openModelFolder } from "../weights/model-folder.node.js";
 import { createRenameTable } from "../weights/rename.js";
 import { readTensor, writeSafetensors } from "../weights/safetensors-file.node.js";
-import { widenTensor } from "../weights/widen.js";
+import { initialValues } from "./initial-values.node.js";
 import { selectNames } from "./parameter-patterns.js";
 import type { Recipe } from "./recipe-schema.js";
+import { storedParameters } from "./stored-parameters.node.js";
 import type { LoopTensors } from "./trainable.js";
 
 export type StartingModel = Pick<ResolvedModel, "folder" | "system" | "processor"> & {
@@ -86,65 +86,9 @@ const declareAdapter = (
   return { adapterOf, parameters };
 };
 
-/** A parameter of LLaVA-UHD's compressor from the layer before it. */
-const startFromLayer = (
-  name: string,
-  shape: readonly number[],
-  config: SystemConfig,
-  readStored: (name: string) => Promise<TensorData<"float32">>,
-): Promise<TensorData<"float32">> => {
-  const compressor = config.system === "llava-uhd" ? config.vision.compressor : undefined;
-  const own = /^compressor\.(.+)$/.exec(name)?.[1];
-  if (compressor === undefined || own === undefined) {
-    throw new RecipeError(
-      `openStartingModel: layer-before fills LLaVA-UHD's compressor, got "${name}"; choose "compressor.**" of a model with insert_layer_id`,
-    );
-  }
-  return reuseLayer(own, shape, (part) =>
-    readStored(`vision.layers.${compressor.afterLayer}.${part}`),
-  );
-};
-
-/** First values that the recipe asks for in place of the folder's. */
-const initialise = async (
-  { model, seed }: Pick<Recipe, "model" | "seed">,
-  parameters: ReadonlyMap<string, Tensor>,
-  config: SystemConfig,
-  readStored: (name: string) => Promise<TensorData<"float32">>,
-): Promise<Map<string, TensorData<"float32">>> => {
-  const values = new Map<string, TensorData<"float32">>();
-  for (const entry of model.initialise) {
-    for (const name of selectNames(entry.parameters, [...parameters.keys()], "model.initialise")) {
-      const tensor = parameters.get(name);
-      if (tensor?.source.kind !== "parameter") continue;
-      const shape = tensor.shape.map(Number);
-      if (entry.with === "zeros") {
-        values.set(name, float32(shape, new Float32Array(elementCount(shape))));
-      } else if (entry.with === "declared") {
-        const { initializer } = tensor.source;
-        values.set(
-          name,
-          float32(shape, initParameter(initializer, name, elementCount(shape), seed)),
-        );
-      } else if (entry.with === "layer-before") {
-        values.set(name, await startFromLayer(name, shape, config, readStored));
-      } else {
-        const twin = name.replace(/^prefusion\./, "language.");
-        if (twin === name || !parameters.has(twin)) {
-          throw new RecipeError(
-            `openStartingModel: language-layers fills layers of pre-fusion from the decoder's, got "${name}"; choose "prefusion.**"`,
-          );
-        }
-        values.set(name, await readStored(twin));
-      }
-    }
-  }
-  return values;
-};
-
 /**
- * Opens the folder that `recipe.model` names (`from` as given, or resolved by the caller) and checks
- * that it holds every parameter that is not initialised anew.
+ * Opens the folder that `recipe.model` names (`from` as given, or resolved by the caller, as those of
+ * `model.initialise`) and checks that it holds every parameter that is not initialised anew.
  */
 export const openStartingModel = async (
   recipe: Pick<Recipe, "model" | "seed">,
@@ -166,27 +110,9 @@ export const openStartingModel = async (
   const names = createRenameTable(system.names);
   const adapter = declareAdapter(recipe.model, system.params);
   const parameters = new Map([...listParameters(system.params), ...adapter.parameters]);
-  const publishedName = (name: string): string => {
-    const published = names.toPublished(name);
-    if (published !== undefined) return published;
-    throw new WeightsMismatchError(
-      `openStartingModel: every parameter must have a published name, got none for "${name}"; add a rename rule`,
-      [name],
-      [],
-      [],
-    );
-  };
-  const readStored = async (name: string): Promise<TensorData<"float32">> => {
-    const stored = tensors.get(publishedName(name));
-    if (stored !== undefined) return widenTensor(await readTensor(stored.file, stored.entry));
-    throw new WeightsMismatchError(
-      `openStartingModel: ${folder.name} must hold "${publishedName(name)}", got nothing of that name; initialise it in the recipe's model.initialise`,
-      [publishedName(name)],
-      [],
-      [],
-    );
-  };
-  const initialised = await initialise(recipe, parameters, system.config, readStored);
+  const { publishedName, read: readStored } = storedParameters({ folder, tensors }, names);
+  const { config } = system;
+  const initialised = await initialValues(recipe, { parameters, config, readStored }, options);
   for (const [name, { source, shape }] of adapter.parameters) {
     if (source.kind !== "parameter" || initialised.has(name)) continue;
     const sides = shape.map(Number);

@@ -59,9 +59,16 @@ export const openVisionLanguageStages = async ({
   onBadRecord,
   ...folderOptions
 }: VisionLanguageStagesOptions): Promise<VisionLanguageStages> => {
-  const { from } = recipe.model;
-  const path = isLocal(from) ? resolve(baseFolder, from) : from;
-  const model = await openStartingModel(recipe, path, folderOptions);
+  const place = (from: string): string => (isLocal(from) ? resolve(baseFolder, from) : from);
+  const initialise = recipe.model.initialise.map((entry) => ({
+    ...entry,
+    ...(entry.from !== undefined && { from: place(entry.from) }),
+  }));
+  const model = await openStartingModel(
+    { ...recipe, model: { ...recipe.model, initialise } },
+    place(recipe.model.from),
+    folderOptions,
+  );
   const context = { recipe, baseFolder, onBadRecord, model };
   const { config } = model.system;
   return config.system === "llava-uhd"

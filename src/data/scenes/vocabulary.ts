@@ -8,7 +8,10 @@
  * - Digits, punctuation and the letters of codes are bytes of their own. Whatever else a text holds is spelled in bytes:
  *   nothing is unknown.
  * - `<unk>`, `<s>`, `</s>` have LLaMA's ids 0, 1, 2; the chat template is vicuna_v1, whose words are tokens too.
+ * - The markers that LLaVA-UHD puts around images and slices are special tokens. They stand where bytes would that
+ *   occur in no UTF-8 text, so that models of every system have the same vocabulary and can start from each other.
  */
+import { unknownMarkers } from "../../text/slice-layout.js";
 import { categories, objectClasses, shapeNames, shapePlurals } from "./object-classes.js";
 import { colourNames } from "./palette.js";
 import { cardWords, people, placeWords, weekdays } from "./words.js";
@@ -59,15 +62,30 @@ export const sceneWords: readonly string[] = [
   ]),
 ].sort();
 
-/** GPT-2's order and spelling of the 256 bytes: printable ones as themselves, the others shifted past U+00FF. */
+const { imageId, image, slice } = unknownMarkers;
+const markers = [...image, ...slice, ...imageId];
+
+/** In place of the first bytes that UTF-8 never has (RFC 3629, section 1): C0, C1, F5 and above. */
+const placeMarkers = (bytes: readonly number[], spelled: readonly string[]): string[] => {
+  const free = bytes.flatMap((byte, at) =>
+    byte === 0xc0 || byte === 0xc1 || byte >= 0xf5 ? [at] : [],
+  );
+  return spelled.map((text, at) => markers[free.indexOf(at)] ?? text);
+};
+
+/**
+ * GPT-2's order and spelling of the 256 bytes, printable ones as themselves, the others shifted past U+00FF; and the
+ * markers among them.
+ */
 const byteTokens = (): string[] => {
   const range = (from: number, to: number) =>
     Array.from({ length: to - from + 1 }, (_, at) => from + at);
   const printable = [...range(0x21, 0x7e), ...range(0xa1, 0xac), ...range(0xae, 0xff)];
   const others = range(0, 255).filter((byte) => !printable.includes(byte));
-  return [...printable, ...others.map((_, at) => 0x100 + at)].map((byte) =>
-    String.fromCharCode(byte),
+  const spelled = [...printable, ...others.map((_, at) => 0x100 + at)].map((code) =>
+    String.fromCharCode(code),
   );
+  return placeMarkers([...printable, ...others], spelled);
 };
 
 const [unknown, begin, end] = ["<unk>", "<s>", "</s>"];
@@ -94,13 +112,13 @@ const tokens: readonly string[] = [
   ...sceneWords.map((word) => `Ġ${word}`),
 ];
 
-/** Number of tokens: 3 special ones, 256 bytes and the words. */
+/** Number of tokens: 3 special ones, 256 bytes (some of them markers) and the words. */
 export const sceneVocabularySize = tokens.length;
 
 /** `tokenizer.json`, `tokenizer_config.json` and `special_tokens_map.json` of a model folder, as JSON objects. */
 export const buildSceneTokenizer = () => {
-  const added = specials.map((content, id) => ({
-    id,
+  const added = [...specials, ...markers].map((content) => ({
+    id: tokens.indexOf(content),
     content,
     single_word: false,
     lstrip: false,
