@@ -8,24 +8,28 @@ import type { CommandContext } from "./command-context.js";
 import { openModel } from "./open-model.js";
 import {
   addModelOptions,
+  addTokenChoiceOptions,
   loadOptionsOf,
   type ModelFlags,
   option,
   parseCount,
   parseInteger,
+  type TokenChoiceFlags,
+  tokenChoiceOf,
 } from "./options.js";
 import { formatTable } from "./table.js";
 
-type EvalFlags = ModelFlags & {
-  readonly scenes: Split;
-  readonly count?: number;
-  readonly seed?: number;
-  readonly kind?: readonly SceneKind[];
-  readonly family?: readonly string[];
-  readonly size?: number;
-  readonly output?: string;
-  readonly json?: boolean;
-};
+type EvalFlags = ModelFlags &
+  TokenChoiceFlags & {
+    readonly scenes: Split;
+    readonly count?: number;
+    readonly seed?: number;
+    readonly kind?: readonly SceneKind[];
+    readonly family?: readonly string[];
+    readonly size?: number;
+    readonly output?: string;
+    readonly json?: boolean;
+  };
 
 const defaultCount = 2000;
 
@@ -35,6 +39,26 @@ const cells = ({ right, count, share, low, high }: Proportion): string[] => [
   percent(share),
   `${percent(low)} to ${percent(high)}`,
 ];
+
+/** How often each granularity was chosen, by family; absent for models that choose none. */
+const choiceTable = (
+  { byFamily }: SceneEvaluation,
+  colors: CommandContext["terminal"]["colors"],
+): string[] => {
+  const families = Object.entries(byFamily).flatMap(([name, { fineness, granularities }]) =>
+    granularities === undefined ? [] : [{ name, fineness, granularities }],
+  );
+  const offered = [
+    ...new Set(families.flatMap(({ granularities }) => Object.keys(granularities))),
+  ].sort((a, b) => Number(a) - Number(b));
+  if (offered.length === 0) return [];
+  const rows = families.map(({ name, fineness, granularities }) => [
+    name,
+    fineness,
+    ...offered.map((granularity) => String(granularities[granularity] ?? 0)),
+  ]);
+  return [formatTable(["granularity chosen", "", ...offered], rows, colors), ""];
+};
 
 const report = (evaluation: SceneEvaluation, { terminal }: CommandContext): string => {
   const { colors } = terminal;
@@ -51,6 +75,7 @@ const report = (evaluation: SceneEvaluation, { terminal }: CommandContext): stri
   return [
     formatTable(["family", "fineness", "right", "%", "95 % interval"], rows, colors),
     "",
+    ...choiceTable(evaluation, colors),
     `A question takes ${visionTokens.toFixed(1)} vision tokens of ${promptTokens.toFixed(1)} in all, ${firstTokenMs.toFixed(1)} ms to the first token, ${totalMs.toFixed(1)} ms in all (means).`,
     "",
   ].join("\n");
@@ -76,6 +101,7 @@ export const evaluate = async (
       kinds,
       families: family,
       heightPx: flags.size,
+      generate: tokenChoiceOf(flags),
       signal,
       onOutcome: async (outcome, done) => {
         right += Number(outcome.isRight);
@@ -138,7 +164,7 @@ export const addEvalCommand = (program: Command, contextOf: () => CommandContext
     )
     .addOption(option("--output <file>", "a new file for every question and answer, JSON lines"))
     .addOption(option("--json", "one JSON object on standard output"));
-  addModelOptions(command).action((model: string, flags: EvalFlags) =>
+  addModelOptions(addTokenChoiceOptions(command)).action((model: string, flags: EvalFlags) =>
     evaluate(model, flags, contextOf()),
   );
 };

@@ -123,7 +123,13 @@ export const loadOptionsOf = ({ variant, ...flags }: ModelFlags): LoadModelOptio
   ...(variant === "fixed" && { avgLlava: fixedAvgLlava }),
 });
 
-export type AnswerFlags = {
+export type TokenChoiceFlags = {
+  readonly granularity?: number;
+  readonly maxSoftTokens?: number;
+  readonly detail?: "low" | "high" | "auto";
+};
+
+export type AnswerFlags = TokenChoiceFlags & {
   readonly maxTokens?: number;
   readonly temperature?: number;
   readonly topK?: number;
@@ -134,13 +140,31 @@ export type AnswerFlags = {
   readonly stop?: readonly string[];
   readonly bos?: "single" | "double";
   readonly system?: string;
-  readonly granularity?: number;
-  readonly maxSoftTokens?: number;
-  readonly detail?: "low" | "high" | "auto";
 };
 
-export const addAnswerOptions = (command: Command): Command =>
+/** What is asked of the tokens of an image. */
+export const addTokenChoiceOptions = (command: Command): Command =>
   command
+    .addOption(
+      option("--detail <how>", "tokens of an image: fewest, most, or the model's choice").choices([
+        "low",
+        "high",
+        "auto",
+      ]),
+    )
+    .addOption(
+      option("--granularity <n>", "tokens of a view, one of the model's granularities").argParser(
+        parseCount,
+      ),
+    )
+    .addOption(
+      option("--max-soft-tokens <n>", "most tokens of an image, whatever else is asked").argParser(
+        parseCount,
+      ),
+    );
+
+export const addAnswerOptions = (command: Command): Command =>
+  addTokenChoiceOptions(command)
     .addOption(option("--system <text>", "system text (default: the template's)"))
     .addOption(
       option("--max-tokens <n>", "most tokens of an answer (default: 512)").argParser(parseCount),
@@ -168,31 +192,14 @@ export const addAnswerOptions = (command: Command): Command =>
     .addOption(option("--stop <text>", "ends the answer; may be repeated").argParser(collect))
     .addOption(
       option("--bos <rule>", "how many begin-of-text tokens").choices(["single", "double"]),
-    )
-    .addOption(
-      option("--detail <how>", "tokens of an image: fewest, most, or the model's choice").choices([
-        "low",
-        "high",
-        "auto",
-      ]),
-    )
-    .addOption(
-      option("--granularity <n>", "tokens of a view, one of the model's granularities").argParser(
-        parseCount,
-      ),
-    )
-    .addOption(
-      option("--max-soft-tokens <n>", "most tokens of an image, whatever else is asked").argParser(
-        parseCount,
-      ),
     );
 
 /** What is asked of images' tokens; absent where nothing is. */
-const tokenChoiceOf = ({
+export const tokenChoiceOf = ({
   granularity,
   maxSoftTokens,
   detail,
-}: AnswerFlags): Pick<GenerateOptions, "choice"> => {
+}: TokenChoiceFlags): Pick<GenerateOptions, "choice"> => {
   const choice: TokenChoice = {
     ...(granularity !== undefined && { granularity }),
     ...(maxSoftTokens !== undefined && { maxSoftTokens }),

@@ -24,15 +24,23 @@ export type SceneOutcome = {
   /** Tokens that the decoder read for the image or clip. */
   readonly visionTokens: number;
   readonly promptTokens: number;
+  /** Tokens of a view that were chosen, where the model has granularities. */
+  readonly granularity?: number;
   /** From the request to the first token, and to the end. */
   readonly firstTokenMs: number;
   readonly totalMs: number;
 };
 
+export type FamilyEvaluation = Proportion & {
+  readonly fineness: Fineness;
+  /** How often each granularity was chosen; absent for models that have none. */
+  readonly granularities?: Readonly<Record<string, number>>;
+};
+
 export type SceneEvaluation = {
   readonly total: Proportion;
   readonly byFineness: Readonly<Record<string, Proportion>>;
-  readonly byFamily: Readonly<Record<string, Proportion & { readonly fineness: Fineness }>>;
+  readonly byFamily: Readonly<Record<string, FamilyEvaluation>>;
   /** Means over all questions. */
   readonly visionTokens: number;
   readonly promptTokens: number;
@@ -69,6 +77,20 @@ const groupBy = (
 const proportionOf = (outcomes: readonly SceneOutcome[]): Proportion =>
   proportion(outcomes.filter(({ isRight }) => isRight).length, outcomes.length);
 
+/** How often each granularity was chosen. */
+const countGranularities = (
+  outcomes: readonly SceneOutcome[],
+): Pick<FamilyEvaluation, "granularities"> => {
+  const groups = groupBy(
+    outcomes.filter(({ granularity }) => granularity !== undefined),
+    ({ granularity }) => String(granularity),
+  );
+  if (groups.size === 0) return {};
+  return {
+    granularities: Object.fromEntries([...groups].map(([name, group]) => [name, group.length])),
+  };
+};
+
 /** Shares and means of outcomes; families in the order of their names. */
 export const summariseOutcomes = (outcomes: readonly SceneOutcome[]): SceneEvaluation => {
   const families = [...groupBy(outcomes, ({ family }) => family)].sort(([a], [b]) =>
@@ -85,7 +107,7 @@ export const summariseOutcomes = (outcomes: readonly SceneOutcome[]): SceneEvalu
     byFamily: Object.fromEntries(
       families.map(([name, group]) => [
         name,
-        { ...proportionOf(group), fineness: group[0].fineness },
+        { ...proportionOf(group), fineness: group[0].fineness, ...countGranularities(group) },
       ]),
     ),
     visionTokens: mean(outcomes.map(({ visionTokens }) => visionTokens)),
@@ -115,7 +137,12 @@ export const evaluateScenes = async (
         ? { type: "video", video: createFramesSource(frames), sampling: { rule: "all" } }
         : { type: "image", image: frames[0] };
     const startedMs = performance.now();
-    const { text, usage, timings } = await model.answer({
+    const {
+      text,
+      usage,
+      timings,
+      media: reports,
+    } = await model.answer({
       maxTokens: 16,
       temperature: 0,
       ...generate,
@@ -128,6 +155,7 @@ export const evaluateScenes = async (
       media: [media],
       signal,
     });
+    const granularity = reports[0]?.routes?.[0]?.granularity;
     return {
       scene: sceneId(scene),
       family: question.family,
@@ -138,6 +166,7 @@ export const evaluateScenes = async (
       isRight: text.trim() === question.answer,
       visionTokens: usage.imageTokens + usage.videoTokens,
       promptTokens: usage.promptTokens,
+      ...(granularity !== undefined && { granularity }),
       firstTokenMs: timings.firstTokenMs,
       totalMs: performance.now() - startedMs,
     };

@@ -86,3 +86,26 @@ describe("saccade inspect, of a model with granularities", () => {
     }
   });
 });
+
+describe("saccade eval, of a model with granularities", () => {
+  const evaluate = (...args: string[]) =>
+    runCli(["eval", model, "--scenes", "test", "--count", "3", ...args]);
+
+  it("counts what the router chose, by family", async () => {
+    const { stdout } = await evaluate("--json");
+    const families = Object.values<{ count: number; granularities: Record<string, number> }>(
+      JSON.parse(stdout).byFamily,
+    );
+    for (const { count, granularities } of families)
+      expect(Object.values(granularities).reduce((sum, chosen) => sum + chosen, 0)).toBe(count);
+    expect((await evaluate()).stdout).toContain("granularity chosen");
+  });
+
+  it("takes --granularity instead", async () => {
+    const { stdout } = await evaluate("--json", "--granularity", "9");
+    const families = Object.values<{ count: number; granularities: object }>(
+      JSON.parse(stdout).byFamily,
+    );
+    for (const { count, granularities } of families) expect(granularities).toEqual({ 9: count });
+  });
+});
