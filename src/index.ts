@@ -1,11 +1,41 @@
 /** Saccade in any JavaScript runtime. `saccade/node` adds files and the Node engine, `saccade/web` the browser's. */
 export {
+  type AnsweredSequence,
+  placesWhere,
+  readAnsweredSequence,
+  type SequenceToken,
+  type TokenClass,
+  tokenClasses,
+} from "./analyze/answered-sequence.js";
+export {
+  attentionByClass,
+  type ByClass,
+  entropyByClass,
+  totalEntropy,
+} from "./analyze/attention-by-class.js";
+export { answerWithHidden, type HiddenAnswer } from "./analyze/hidden-answer.js";
+export {
+  type CompressorAttention,
+  compressorAttention,
+  type FusionAttention,
+  fusionAttention,
+} from "./analyze/llava-mini-attention.js";
+export {
+  type AttentionMap,
+  createSequenceProbe,
+  type HiddenTokens,
+  type SequenceProbe,
+} from "./analyze/sequence-probe.js";
+export { dropVisionByLayers, type VisionDropping } from "./analyze/vision-dropping.js";
+export { measureViewUse, type ViewUse, visualAttention } from "./analyze/visual-attention.js";
+export {
   type ConventionName,
   type CostConvention,
   conventions,
 } from "./cost/convention.js";
 export { drawCostCharts } from "./cost/cost-charts.js";
 export {
+  type CostEstimator,
   type CostModel,
   type CostOptions,
   type CostReport,
@@ -15,6 +45,7 @@ export {
 } from "./cost/cost-report.js";
 export * from "./errors.js";
 export * from "./generate/answer.js";
+export { type AnsweredRequest, estimateAnswerCost } from "./generate/answer-cost.js";
 export type { Media, MediaReport } from "./generate/media.js";
 export {
   type Conversation,

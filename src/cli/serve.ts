@@ -1,7 +1,8 @@
-/** `saccade serve --model MODEL`: an OpenAI-compatible server. */
+/** `saccade serve [--model MODEL]`: an OpenAI-compatible server with a web page. */
 import { basename, resolve } from "node:path";
 import type { Command } from "commander";
 import { type LogLine, type ServerOptions, startServer } from "../server/index.js";
+import { listEmbeddedModels } from "../weights/embedded-models.node.js";
 import type { CommandContext } from "./command-context.js";
 import { UsageError } from "./exit.js";
 import {
@@ -17,6 +18,7 @@ import {
 
 type ServeFlags = ModelFlags & {
   readonly model?: readonly string[];
+  readonly share?: readonly string[];
   readonly host?: string;
   readonly port?: number;
   readonly apiKey?: readonly string[];
@@ -72,9 +74,11 @@ const without = <Options extends object>(options: Options): Partial<Options> =>
 /** The server's options; absent flags stay absent. */
 export const serverOptionsOf = (
   flags: ServeFlags,
+  models: Readonly<Record<string, string>>,
   log: (line: LogLine) => void,
 ): ServerOptions => ({
-  models: parseModels(flags.model ?? []),
+  models,
+  sharedModels: flags.share,
   load: without({
     ...loadOptionsOf(flags),
     featureCacheBytes: mebibytes(flags.featureCache),
@@ -110,6 +114,17 @@ export const serverOptionsOf = (
   log,
 });
 
+/** What is served where no model is named. */
+const embeddedModels = async (): Promise<Record<string, string>> => {
+  const models = await listEmbeddedModels();
+  if (models.length === 0) {
+    throw new UsageError(
+      "serve needs a model, and this package has none embedded: saccade serve --model FOLDER",
+    );
+  }
+  return Object.fromEntries(models.map(({ name, path }) => [name, path]));
+};
+
 const curlLine = (url: string, model: string, hasKey: boolean): string => {
   const key = hasKey ? " -H 'authorization: Bearer KEY'" : "";
   const body = JSON.stringify({
@@ -123,14 +138,12 @@ export const serve = async (
   flags: ServeFlags,
   { terminal, signal }: CommandContext,
 ): Promise<void> => {
-  if (flags.model === undefined) {
-    throw new UsageError("serve needs a model: saccade serve --model FOLDER");
-  }
   const log = (line: LogLine): void => {
     if (flags.log === "none" || (flags.log === "errors" && line.level !== "error")) return;
     terminal.notice(JSON.stringify({ time: new Date().toISOString(), ...line }));
   };
-  const options = serverOptionsOf(flags, log);
+  const models = flags.model === undefined ? await embeddedModels() : parseModels(flags.model);
+  const options = serverOptionsOf(flags, models, log);
   const server = await startServer(options);
   const ended = new Promise<void>((fulfil) => {
     if (signal.aborted) fulfil();
@@ -155,12 +168,21 @@ export const serve = async (
 export const addServeCommand = (program: Command, contextOf: () => CommandContext): void => {
   const command = program
     .command("serve")
-    .summary("an OpenAI-compatible server")
+    .summary("an OpenAI-compatible server and a web page")
     .description(
-      "Serves models over HTTP: Chat Completions and Responses, streamed or not, with a token budget for each image and what was done to it in the answer. Media from other hosts and files are refused unless they are allowed here.",
+      "Serves models over HTTP: Chat Completions and Responses, streamed or not, with a token budget for each image and what was done to it in the answer. Its address shows a page to chat with the models. Media from other hosts and files are refused unless they are allowed here.",
     )
     .addOption(
-      option("--model <name=path>", "folder or hub repository; may be repeated").argParser(collect),
+      option(
+        "--model <name=path>",
+        "folder or hub repository; may be repeated (default: all embedded models)",
+      ).argParser(collect),
+    )
+    .addOption(
+      option(
+        "--share <name>",
+        "let pages fetch this model, to answer in the browser; may be repeated (embedded models: always)",
+      ).argParser(collect),
     )
     .addOption(option("--host <address>", "where to listen (default: 127.0.0.1, this machine)"))
     .addOption(option("--port <n>", "default: 8080; 0 takes a free one").argParser(parseInteger))

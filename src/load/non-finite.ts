@@ -32,7 +32,11 @@ export const countNonFinite = (
   let [nan, infinite] = [0, 0];
   if (!isFloat(dtype)) return { nan, infinite };
   const { words, exponent, mantissa } = layouts[dtype];
-  for (const bits of new words(buffer as ArrayBuffer, byteOffset, byteLength / words.BYTES_PER_ELEMENT)) {
+  for (const bits of new words(
+    buffer as ArrayBuffer,
+    byteOffset,
+    byteLength / words.BYTES_PER_ELEMENT,
+  )) {
     if ((bits & exponent) !== exponent) continue;
     if ((bits & mantissa) === 0) infinite += 1;
     else nan += 1;

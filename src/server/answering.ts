@@ -161,12 +161,11 @@ export const createAnswering = (parts: AnsweringParts): Answering => {
     });
     const { lease, request, signal, close } = prepared;
     let queuedMs = 0;
-    const { system = "" } = models.entries.find(({ name }) => name === lease.name)?.info ?? {};
     const head: AnswerHead = {
       id: `${idPrefix}${context.requestId.replaceAll("-", "")}`,
       created: Math.floor(Date.now() / 1000),
       model: lease.name,
-      system,
+      system: models.systemOf(lease.name),
     };
     const asker = { client: context.client.id, signal };
     const stream = lease.pool.ask(request, asker, (ms) => {

@@ -20,10 +20,14 @@ import {
 } from "./api/responses-request.js";
 import { createResponseEvents, responseObject } from "./api/responses-response.js";
 import { tokenizeSchema } from "./api/tokenize-request.js";
+import { visionPlan } from "./api/vision-block.js";
 import { createGuard, requireJson } from "./guards.js";
 import type { UploadStore } from "./media/upload-store.js";
 import type { ServerMetrics } from "./metrics.js";
 import { addModelRoutes } from "./model-routes.js";
+import type { SentFile } from "./page/file-response.js";
+import type { ModelFiles } from "./page/model-files.js";
+import { addPageRoutes } from "./page/page-routes.js";
 import type { LogLine, RequestLimits, ServingOptions } from "./server-options.js";
 import type { ModelRegistry } from "./serving/model-registry.js";
 import { addUploadRoutes } from "./upload-routes.js";
@@ -37,6 +41,10 @@ export type AppParts = {
   readonly limits: RequestLimits;
   readonly apiKeys: readonly string[];
   readonly corsOrigins: readonly string[];
+  /** The web page's files by path. */
+  readonly page: ReadonlyMap<string, SentFile>;
+  /** Models whose files a page may fetch. */
+  readonly modelFiles: ModelFiles;
   /** Names by which the server may be asked; any, where absent. */
   readonly hosts?: ReadonlySet<string>;
   readonly version: string;
@@ -109,7 +117,8 @@ export const createApp = (parts: AppParts): App => {
     const origin = parts.corsOrigins.includes("*") ? "*" : [...parts.corsOrigins];
     app.use(cors({ origin, exposeHeaders: ["x-request-id", "retry-after"] }));
   }
-  app.use(createGuard({ apiKeys: parts.apiKeys, ...(parts.hosts && { hosts: parts.hosts }) }));
+  const { apiKeys, hosts, page } = parts;
+  app.use(createGuard({ apiKeys, openPaths: page.keys(), ...(hosts && { hosts }) }));
   app.use(async (_, next) => {
     if (state.isClosing) throw shuttingDown();
     await next();
@@ -207,6 +216,7 @@ export const createApp = (parts: AppParts): App => {
         image_tokens: counted.imageTokens,
         video_tokens: counted.videoTokens,
       },
+      vision: visionPlan(models.systemOf(asked.model), counted.media, counted.looks, counted.cost),
     });
   };
   app.post("/v1/chat/completions/input_tokens", async (context) =>
@@ -255,6 +265,7 @@ export const createApp = (parts: AppParts): App => {
 
   addModelRoutes(app, parts);
   addUploadRoutes(app, parts.uploads, limits);
+  addPageRoutes(app, page, parts.modelFiles);
 
   for (const { path, methods } of knownPaths(app)) {
     app.all(path, (context) => {

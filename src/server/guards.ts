@@ -7,6 +7,8 @@ export type GuardOptions = {
   readonly apiKeys: readonly string[];
   /** Host names by which the server may be asked; any, where absent. */
   readonly hosts?: ReadonlySet<string>;
+  /** Further paths that need no key: those of the page, which asks for one. */
+  readonly openPaths?: Iterable<string>;
 };
 
 const digestOf = (text: string): Buffer => createHash("sha256").update(text).digest();
@@ -28,14 +30,16 @@ const bearerOf = (context: Context): string =>
   /^Bearer +(.+)$/i.exec(context.req.header("authorization") ?? "")?.[1] ?? "";
 
 /** Paths that tell nothing of anybody's requests. */
-const openPaths = new Set(["/health", "/v1/health", "/openapi.json"]);
+const alwaysOpen = ["/health", "/v1/health", "/openapi.json"];
 
 /**
  * Refuses requests without a key where keys are asked for. Without keys, a server that only this
  * machine can reach still answers only by its own names: a web page can make its own host name lead
  * here (DNS rebinding), but not change the name that the browser then sends.
  */
-export const createGuard = ({ apiKeys, hosts }: GuardOptions): MiddlewareHandler => {
+export const createGuard = (options: GuardOptions): MiddlewareHandler => {
+  const { apiKeys, hosts } = options;
+  const openPaths = new Set([...alwaysOpen, ...(options.openPaths ?? [])]);
   const checkKey = createKeyCheck(apiKeys);
   return async (context, next) => {
     const name = new URL(context.req.url).hostname;

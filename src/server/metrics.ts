@@ -60,9 +60,9 @@ export const createServerMetrics = (models: ModelRegistry): ServerMetrics => {
   });
   gauge("kv_cache_usage_perc", "Share of the key-value cache's places in use; 1 is all.", (set) => {
     for (const [name, pool] of models.pools) {
-      const info = models.entries.find((entry) => entry.name === name)?.info;
-      if (info !== undefined)
-        set(name, pool.load.cachedTokens / (pool.numSlots * info.contextLength));
+      const entry = models.entries.find((known) => known.name === name);
+      if (entry !== undefined)
+        set(name, pool.load.cachedTokens / (pool.numSlots * entry.info.contextLength));
     }
   });
   gauge("prefix_cache_bytes", "Bytes of earlier prompts kept for new ones.", (set) => {

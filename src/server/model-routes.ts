@@ -1,39 +1,47 @@
 import { ApiError } from "./api/api-error.js";
 import type { App, AppParts } from "./app.js";
+import type { ModelFiles } from "./page/model-files.js";
 import type { ModelEntry } from "./serving/model-registry.js";
 
-/** A model as `/v1/models` lists it; what is known only of a loaded model is null before. */
-const modelObject = ({ name, created, memoryBytes, isLoaded, info }: ModelEntry) => ({
+/** A model as `/v1/models` lists it. */
+const modelObject = (
+  { name, created, memoryBytes, isLoaded, info }: ModelEntry,
+  { shared }: ModelFiles,
+) => ({
   id: name,
   object: "model",
   created,
   owned_by: "saccade",
-  max_model_len: info?.contextLength ?? null,
+  max_model_len: info.contextLength,
   architecture: {
     input_modalities: ["text", "image", "video"],
     output_modalities: ["text"],
-    system: info?.system ?? null,
+    system: info.system,
   },
   vision: {
-    tokens_per_image: info?.imageTokens ?? null,
-    max_media: info?.maxMedia ?? null,
-    granularities: info?.choices.granularities ?? null,
-    has_router: info?.choices.hasRouter ?? false,
-    max_slices: info?.choices.maxSlices ?? null,
-    downsample_modes: info?.choices.downsampleModes ?? null,
+    tokens_per_image: info.imageTokens,
+    max_media: info.maxMedia,
+    granularities: info.choices.granularities ?? null,
+    has_router: info.choices.hasRouter ?? false,
+    max_slices: info.choices.maxSlices ?? null,
+    downsample_modes: info.choices.downsampleModes ?? null,
   },
   memory_bytes: memoryBytes,
   status: isLoaded ? "loaded" : "unloaded",
+  /** Where a page can fetch the model to answer by itself; null where that is not offered. */
+  browser: shared.get(name) ?? null,
 });
 
-export const addModelRoutes = (app: App, { models, serving, limits, version }: AppParts): void => {
-  app.get("/v1/models", (context) =>
-    context.json({ object: "list", data: models.entries.map(modelObject) }),
-  );
+export const addModelRoutes = (
+  app: App,
+  { models, modelFiles, serving, limits, version }: AppParts,
+): void => {
+  const list = () => models.entries.map((entry) => modelObject(entry, modelFiles));
+  app.get("/v1/models", (context) => context.json({ object: "list", data: list() }));
   app.get("/v1/models/:id{.+}", (context) => {
     const id = context.req.param("id");
     const entry = models.entries.find(({ name }) => name === id);
-    if (entry !== undefined) return context.json(modelObject(entry));
+    if (entry !== undefined) return context.json(modelObject(entry, modelFiles));
     throw new ApiError(404, `The model "${id}" does not exist.`, {
       type: "invalid_request_error",
       code: "model_not_found",
@@ -43,7 +51,7 @@ export const addModelRoutes = (app: App, { models, serving, limits, version }: A
   app.get("/props", (context) =>
     context.json({
       version,
-      models: models.entries.map(modelObject),
+      models: list(),
       limits: {
         max_body_bytes: limits.maxBodyBytes,
         max_media_bytes: limits.maxMediaBytes,

@@ -5,6 +5,7 @@ import { serve as listen, type ServerType } from "@hono/node-server";
 import { getConnInfo } from "@hono/node-server/conninfo";
 import type { Context } from "hono";
 import { OptionsError } from "../errors.js";
+import { listEmbeddedModels } from "../weights/embedded-models.node.js";
 import { createAnswering, shuttingDown } from "./answering.js";
 import { createApp } from "./app.js";
 import { createLocalMedia } from "./media/local-media.js";
@@ -12,6 +13,8 @@ import { createMediaResolver } from "./media/media-resolver.js";
 import { createRemoteMedia } from "./media/remote-media.js";
 import { UploadStore } from "./media/upload-store.js";
 import { createServerMetrics } from "./metrics.js";
+import { shareModels } from "./page/model-files.js";
+import { listPageFiles } from "./page/page-files.js";
 import {
   defaultLimits,
   defaultLoad,
@@ -118,6 +121,18 @@ export const startServer = async (options: ServerOptions): Promise<RunningServer
     queueTimeoutMs: serving.queueTimeoutMs,
     maxBytes: serving.maxModelBytes,
   });
+  const unknown = options.sharedModels?.find((name) => !(name in options.models));
+  if (unknown !== undefined) {
+    throw new OptionsError(
+      `serve: only a served model can be shared, got "${unknown}"; add it with --model ${unknown}=FOLDER`,
+    );
+  }
+  const embedded = new Set((await listEmbeddedModels()).map(({ path }) => path));
+  const modelFiles = await shareModels(
+    models.entries
+      .filter(({ name, folder }) => options.sharedModels?.includes(name) || embedded.has(folder))
+      .map(({ name, folder }) => [name, folder]),
+  );
   const uploads = new UploadStore({
     maxBytes: limits.maxUploadBytes,
     lifetimeSeconds: limits.uploadLifetimeSeconds,
@@ -150,6 +165,8 @@ export const startServer = async (options: ServerOptions): Promise<RunningServer
     limits,
     apiKeys,
     corsOrigins,
+    page: await listPageFiles(),
+    modelFiles,
     ...(hosts && { hosts }),
     version: readVersion(),
     log,

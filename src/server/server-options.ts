@@ -5,6 +5,11 @@ import type { Resolve } from "./media/remote-media.js";
 export type ServerOptions = {
   /** Models by the name that requests ask for: a folder or hub repository each. */
   readonly models: Readonly<Record<string, string>>;
+  /**
+   * Names of models whose files anybody who may ask can fetch too, so that the web page can answer in
+   * the browser. Embedded models always are.
+   */
+  readonly sharedModels?: readonly string[];
   /** How models are loaded. */
   readonly load?: LoadModelOptions;
   /** Default `127.0.0.1`: nobody else can connect. */

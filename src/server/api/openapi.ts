@@ -3,6 +3,7 @@ import { z } from "zod";
 import { chatRequestSchema } from "./chat-request.js";
 import { responsesRequestSchema } from "./responses-request.js";
 import { tokenizeSchema } from "./tokenize-request.js";
+import { modelSchema, visionSchema } from "./vision-schema.js";
 
 const jsonSchema = (schema: z.ZodType) => {
   const { $schema, ...rest } = z.toJSONSchema(schema, { io: "input", unrepresentable: "any" });
@@ -49,27 +50,41 @@ const errorResponses = Object.fromEntries(
   ]),
 );
 
-const answer = (description: string, types: readonly string[]) => ({
+const answer = (description: string, types: readonly string[], schema: object = {}) => ({
   "200": {
     description,
-    content: Object.fromEntries(types.map((type) => [type, { schema: {} }])),
+    content: Object.fromEntries(types.map((type) => [type, { schema }])),
   },
   ...errorResponses,
 });
 
-const post = (summary: string, schema: string, types: readonly string[]) => ({
+const reference = (name: string) => ({ $ref: `#/components/schemas/${name}` });
+/** An answer of OpenAI's form with what was done to its images. */
+const withVision = { type: "object", properties: { vision: reference("Vision") } };
+
+const post = (
+  summary: string,
+  schema: string,
+  types: readonly string[],
+  answered: object = withVision,
+) => ({
   post: {
     summary,
     requestBody: {
       required: true,
-      content: { "application/json": { schema: { $ref: `#/components/schemas/${schema}` } } },
+      content: { "application/json": { schema: reference(schema) } },
     },
-    responses: answer(summary, types),
+    responses: answer(summary, types, answered),
   },
 });
 
-const get = (summary: string, type = "application/json", parameters: readonly object[] = []) => ({
-  get: { summary, parameters, responses: answer(summary, [type]) },
+const get = (
+  summary: string,
+  type = "application/json",
+  parameters: readonly object[] = [],
+  answered: object = {},
+) => ({
+  get: { summary, parameters, responses: answer(summary, [type], answered) },
 });
 
 const json = ["application/json"];
@@ -95,8 +110,16 @@ export const createOpenApiDocument = (version: string, needsKey: boolean) => ({
     ),
     "/v1/responses": post("Answer, in the Responses form", "ResponsesRequest", jsonOrStream),
     "/v1/responses/input_tokens": post("Count tokens; nothing runs", "ResponsesRequest", json),
-    "/v1/models": get("List the models"),
-    "/v1/models/{id}": get("One model", "application/json", [idParameter]),
+    "/v1/models": get("List the models", "application/json", [], {
+      type: "object",
+      properties: { data: { type: "array", items: reference("Model") } },
+    }),
+    "/v1/models/{id}": get("One model", "application/json", [idParameter], reference("Model")),
+    "/models/{id}/{file}": get(
+      "A file of a model that pages may fetch (`browser.files` of the model); whole or a range",
+      "application/octet-stream",
+      [idParameter, { ...idParameter, name: "file" }],
+    ),
     "/v1/files": {
       ...get("List this client's uploads"),
       post: {
@@ -127,7 +150,7 @@ export const createOpenApiDocument = (version: string, needsKey: boolean) => ({
         responses: answer("Deleted", json),
       },
     },
-    "/tokenize": post("A text as token ids", "TokenizeRequest", json),
+    "/tokenize": post("A text as token ids", "TokenizeRequest", json, {}),
     "/props": get("Limits and models"),
     "/health": get("200 when models are loaded, 503 before"),
     "/metrics": get("Prometheus metrics", "text/plain"),
@@ -137,6 +160,8 @@ export const createOpenApiDocument = (version: string, needsKey: boolean) => ({
       ChatRequest: jsonSchema(chatRequestSchema),
       ResponsesRequest: jsonSchema(responsesRequestSchema),
       TokenizeRequest: jsonSchema(tokenizeSchema),
+      Vision: visionSchema,
+      Model: modelSchema,
       Error: errorSchema,
     },
     ...(needsKey && { securitySchemes: { bearer: { type: "http", scheme: "bearer" } } }),

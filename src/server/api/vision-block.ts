@@ -80,7 +80,12 @@ export const visionPlan = (
   media: media.map((report, index) => mediumBlock(report, looks[index])),
   patches: cost.patches,
   flops: cost.flops,
-  bytes: { kv_cache: cost.bytes.kvCache, weights: cost.bytes.weights },
+  bytes: {
+    kv_cache: cost.bytes.kvCache,
+    weights: cost.bytes.weights,
+    /** What a process that does nothing else takes at most. */
+    peak: cost.bytes.peak,
+  },
 });
 
 /** The same with what was done. */

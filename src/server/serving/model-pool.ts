@@ -6,7 +6,6 @@ import type {
   ServedAnswer,
   ServedCount,
   ServedEvent,
-  ServedModelInfo,
   ServedRequest,
   ServedTokens,
   WorkerStart,
@@ -44,7 +43,7 @@ const unavailable = (message: string, code: string, retryAfterSeconds?: number):
 /** One model: the threads that hold it, and the requests that wait for them. */
 export class ModelPool {
   /** Settles when the first worker is ready, with its error if it cannot be loaded. */
-  readonly ready: Promise<ServedModelInfo>;
+  readonly ready: Promise<void>;
   private readonly workers = new Set<ModelWorker>();
   /** Workers that are ready, and how many requests each has been given. */
   private readonly slots = new Map<ModelWorker, number>();

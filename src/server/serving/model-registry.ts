@@ -1,11 +1,8 @@
-import { stat } from "node:fs/promises";
-import { kvBytesPerToken } from "../../cost/kv-bytes.js";
 import { OptionsError } from "../../errors.js";
-import { resolveModel } from "../../load/resolved-model.js";
-import { openModelFolder } from "../../weights/model-folder.node.js";
 import { ApiError } from "../api/api-error.js";
+import { type ModelFacts, readModelFacts } from "./model-facts.js";
 import { ModelPool, type PoolOptions } from "./model-pool.js";
-import type { ServedModelInfo, WorkerStart } from "./worker-messages.js";
+import type { WorkerStart } from "./worker-messages.js";
 
 /** A model by the name that requests ask for. */
 export type ModelSpec = { readonly name: string; readonly start: WorkerStart };
@@ -15,15 +12,11 @@ export type RegistryOptions = PoolOptions & {
   readonly maxBytes: number;
 };
 
-export type ModelEntry = {
+export type ModelEntry = ModelFacts & {
   readonly name: string;
   /** Seconds since 1970 when it was offered. */
   readonly created: number;
-  /** Weights, caches at their bounds and the keys and values of all answers at once. */
-  readonly memoryBytes: number;
   readonly isLoaded: boolean;
-  /** Known once it has been loaded. */
-  readonly info?: ServedModelInfo;
 };
 
 /** A model in use; it is not unloaded before `release`. */
@@ -32,31 +25,10 @@ export type Lease = { readonly name: string; readonly pool: ModelPool; release()
 type Held = {
   readonly spec: ModelSpec;
   readonly created: number;
-  readonly memoryBytes: number;
+  readonly facts: ModelFacts;
   pool?: ModelPool;
-  info?: ServedModelInfo;
   numLeases: number;
   lastUsedMs: number;
-};
-
-const defaultCacheBytes = 512 * 1024 * 1024;
-
-/** Bytes that a model takes when it is loaded and everything it may keep is full. */
-export const estimateModelBytes = async (
-  { path, options }: WorkerStart,
-  { numWorkers, maxSequences }: Pick<PoolOptions, "numWorkers" | "maxSequences">,
-): Promise<number> => {
-  const open = (name: string) => openModelFolder(name, options);
-  const { tensors, system } = await resolveModel(await open(path), open, options);
-  let weightBytes = 0;
-  for (const file of new Set([...tensors.values()].map((stored) => stored.file))) {
-    weightBytes += (await stat(file)).size;
-  }
-  const context = options.contextLength ?? Math.min(system.config.maxLength, 32_768);
-  const answers = maxSequences * context * kvBytesPerToken(system.language);
-  const caches = (options.featureCacheBytes ?? defaultCacheBytes) + (options.prefixCacheBytes ?? 0);
-  // Mapped weights are the same memory for all workers.
-  return weightBytes + numWorkers * (answers + caches);
 };
 
 const busy = (): ApiError =>
@@ -86,26 +58,31 @@ export class ModelRegistry {
           `serve: every model needs a name of its own, got "${spec.name}" twice`,
         );
       }
-      const memoryBytes = await estimateModelBytes(spec.start, options);
+      const facts = await readModelFacts(spec.start, options);
+      const { memoryBytes } = facts;
       if (memoryBytes > options.maxBytes) {
         throw new OptionsError(
           `serve: the model "${spec.name}" may take ${memoryBytes} bytes, more than the bound of ${options.maxBytes}; raise the bound, or lower the context length, the caches or the number of sequences`,
         );
       }
       const created = Math.floor(Date.now() / 1000);
-      registry.models.set(spec.name, { spec, created, memoryBytes, numLeases: 0, lastUsedMs: 0 });
+      registry.models.set(spec.name, { spec, created, facts, numLeases: 0, lastUsedMs: 0 });
     }
     return registry;
   }
 
   get entries(): readonly ModelEntry[] {
-    return [...this.models.values()].map(({ spec, created, memoryBytes, pool, info }) => ({
+    return [...this.models.values()].map(({ spec, created, facts, pool }) => ({
+      ...facts,
       name: spec.name,
       created,
-      memoryBytes,
       isLoaded: (pool?.numReady ?? 0) > 0,
-      ...(info && { info }),
     }));
+  }
+
+  /** The published system that a model is; empty for a name that is not there. */
+  systemOf(name: string): string {
+    return this.models.get(name)?.facts.info.system ?? "";
   }
 
   /** The pools of loaded models by name. */
@@ -121,7 +98,7 @@ export class ModelRegistry {
   /** Loads as many models as the bound allows, in their order; throws if one cannot be loaded. */
   async loadAll(): Promise<void> {
     for (const held of this.models.values()) {
-      if (this.sumLoaded() + held.memoryBytes > this.options.maxBytes) return;
+      if (this.sumLoaded() + held.facts.memoryBytes > this.options.maxBytes) return;
       (await this.acquire(held.spec.name)).release();
     }
   }
@@ -145,7 +122,7 @@ export class ModelRegistry {
     };
     try {
       const pool = held.pool ?? (await this.inTurn(() => this.load(held)));
-      held.info = await pool.ready;
+      await pool.ready;
       return { name, pool, release };
     } catch (error) {
       release();
@@ -159,7 +136,7 @@ export class ModelRegistry {
 
   private sumLoaded(): number {
     let bytes = 0;
-    for (const { pool, memoryBytes } of this.models.values()) if (pool) bytes += memoryBytes;
+    for (const { pool, facts } of this.models.values()) if (pool) bytes += facts.memoryBytes;
     return bytes;
   }
 
@@ -171,7 +148,7 @@ export class ModelRegistry {
 
   private async load(held: Held): Promise<ModelPool> {
     if (held.pool !== undefined) return held.pool;
-    while (this.sumLoaded() + held.memoryBytes > this.options.maxBytes) {
+    while (this.sumLoaded() + held.facts.memoryBytes > this.options.maxBytes) {
       const idle = [...this.models.values()]
         .filter(({ pool, numLeases }) => pool !== undefined && numLeases === 0)
         .sort((a, b) => a.lastUsedMs - b.lastUsedMs)

@@ -1,9 +1,9 @@
 /** A thread that holds one loaded model and answers what the HTTP side hands over. */
 import { parentPort, workerData } from "node:worker_threads";
 import { type CostEstimator, createCostEstimator } from "../../cost/cost-report.js";
-import { kvBytesPerToken } from "../../cost/kv-bytes.js";
 import { ContextOverflowError, SaccadeError } from "../../errors.js";
 import type { GenerateRequest } from "../../generate/answer.js";
+import { estimateAnswerCost } from "../../generate/answer-cost.js";
 import { loadModel } from "../../generate/load-model.node.js";
 import type { MediaReport } from "../../generate/media.js";
 import type { VisionLanguageModel } from "../../generate/model.js";
@@ -18,7 +18,6 @@ import type {
   FromWorker,
   ServedCost,
   ServedMedia,
-  ServedModelInfo,
   ServedRequest,
   ToWorker,
   WorkerStart,
@@ -26,8 +25,6 @@ import type {
 
 /** No token of an ordinary text is longer; what has more characters cannot fit into the context. */
 const longestTokenCharacters = 100;
-/** Side of the image whose tokens are told before any request. */
-const exampleSidePx = 512;
 
 const port = parentPort;
 if (port === null) throw new SaccadeError("model-worker: must run as a worker thread");
@@ -67,16 +64,9 @@ const serve = async (model: VisionLanguageModel, estimate: CostEstimator): Promi
     textTokens: number,
     answerTokens: number,
   ): ServedCost => {
-    const sizes = media.map(({ size, frames, routes }, index) => {
-      const route = routes?.[0];
-      return {
-        ...size,
-        choice: looks[index].choice,
-        ...(route?.chosenBy === "router" && { routed: route.granularity }),
-        ...(frames && { numFrames: frames.sampled }),
-      };
-    });
-    const { flops, bytes, views } = estimate({ media: sizes, textTokens, answerTokens });
+    const choices = looks.map(({ choice }) => choice);
+    const request = { media, choices, textTokens, answerTokens };
+    const { flops, bytes, views } = estimateAnswerCost(estimate, request);
     return { flops, bytes, patches: views.reduce((sum, view) => sum + view.patches, 0) };
   };
 
@@ -105,7 +95,7 @@ const serve = async (model: VisionLanguageModel, estimate: CostEstimator): Promi
           post({
             type: "counted",
             id,
-            count: { ...count, cost: costOf(count.media, looks, count.textTokens, 1) },
+            count: { ...count, looks, cost: costOf(count.media, looks, count.textTokens, 1) },
           });
           return;
         }
@@ -173,26 +163,11 @@ const serve = async (model: VisionLanguageModel, estimate: CostEstimator): Promi
   });
 };
 
-const infoOf = (model: VisionLanguageModel, imageTokens: number): ServedModelInfo => {
-  const { system, contextLength, engine } = model;
-  return {
-    system: system.config.system,
-    contextLength,
-    maxMedia: Number.isFinite(system.maxMedia) ? system.maxMedia : null,
-    kvBytesPerToken: kvBytesPerToken(system.language),
-    provider: engine.provider,
-    choices: choicesOf(system),
-    imageTokens,
-  };
-};
-
 try {
   const estimate = await createEstimator();
   const model = await loadModel(path, options);
-  const example = { width: exampleSidePx, height: exampleSidePx };
-  const { visionTokens } = estimate({ media: [example], textTokens: 0 });
   await serve(model, estimate);
-  post({ type: "ready", info: infoOf(model, visionTokens) });
+  post({ type: "ready" });
 } catch (error) {
   post({ type: "failed", error: reportError(error) });
   port.close();

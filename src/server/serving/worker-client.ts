@@ -8,7 +8,6 @@ import type {
   ServedAnswer,
   ServedCount,
   ServedEvent,
-  ServedModelInfo,
   ServedRequest,
   ServedTokens,
   ToWorker,
@@ -68,7 +67,7 @@ const errorOf = ({ error, param }: Extract<Reply, { type: "failed" }>): Error =>
 
 /** A model in a thread of its own. */
 export class ModelWorker {
-  readonly ready: Promise<ServedModelInfo>;
+  readonly ready: Promise<void>;
   /** Settles when the thread has ended, for whatever reason. */
   readonly exited: Promise<void>;
   load: ModelLoad = { numSequences: 0, cachedTokens: 0, prefixCacheBytes: 0 };
@@ -84,7 +83,7 @@ export class ModelWorker {
     this.thread = new Worker(file, { workerData: start, execArgv: [] });
     this.ready = new Promise((resolve, reject) => {
       this.thread.on("message", (message: FromWorker) => {
-        if (message.type === "ready") resolve(message.info);
+        if (message.type === "ready") resolve();
         else if (message.type === "load") this.load = message.load;
         else if (message.type === "failed" && message.id === undefined)
           reject(reviveError(message.error));

@@ -52,14 +52,12 @@ export type AppliedLook = {
   readonly original?: Size;
 };
 
-/** What a model is, as `/v1/models` and the queue need it. */
+/** What a model is, as `/v1/models` needs it. */
 export type ServedModelInfo = {
   readonly system: string;
   readonly contextLength: number;
   /** Most images or videos of a conversation; null for any number. */
   readonly maxMedia: number | null;
-  readonly kvBytesPerToken: number;
-  readonly provider: string;
   readonly choices: TokenChoices;
   /** Tokens of a square image, as a first idea of what images cost. */
   readonly imageTokens: number;
@@ -71,7 +69,11 @@ export type ServedCost = Pick<CostReport, "flops" | "bytes"> & {
   readonly patches: number;
 };
 
-export type ServedCount = PromptCount & { readonly cost: ServedCost };
+export type ServedCount = PromptCount & {
+  readonly cost: ServedCost;
+  /** One for each medium. */
+  readonly looks: readonly AppliedLook[];
+};
 
 export type ServedEvent =
   | (AnswerEvent & { readonly type: "text" })
@@ -110,7 +112,7 @@ export type ToWorker =
   | { readonly type: "close" };
 
 export type FromWorker =
-  | { readonly type: "ready"; readonly info: ServedModelInfo }
+  | { readonly type: "ready" }
   | { readonly type: "event"; readonly id: number; readonly event: ServedEvent }
   | { readonly type: "answered"; readonly id: number; readonly answer: ServedAnswer }
   | { readonly type: "tokenized"; readonly id: number; readonly tokens: ServedTokens }
