@@ -35,6 +35,9 @@ const mayImport = {
   train: [...models, "load", "data", "cost", "generate"],
   analyze: [...models, "load", "data", "cost", "generate"],
 
+  // The measured side of cost: what runs, timed.
+  measure: [...models, "load", "cost", "generate"],
+
   eval: [...models, "load", "data", "cost", "generate", "train", "analyze"],
   verify: [...models, "load", "data", "cost", "generate", "train", "analyze"],
 
@@ -51,6 +54,7 @@ const mayImport = {
     "eval",
     "verify",
     "server",
+    "measure",
   ],
 };
 
@@ -78,6 +82,7 @@ const universalFolders = [
   "cost",
   "generate",
   "train",
+  "analyze",
   "ai-sdk",
 ];
 

@@ -98,7 +98,9 @@ export const assembleModel = async (
     return createModel({
       name: folder.name,
       system,
+      processor,
       engine,
+      open,
       encoder,
       decoder: explainNonFinite(bare, access.findBroken),
       media: createMediaPreparation(system.config, processor, encoder),

@@ -1,6 +1,7 @@
 import { LimitError, OptionsError, PromptError } from "../errors.js";
 import type { Engine } from "../graph/index.js";
-import type { EncodedPrompt, Encoder } from "../systems/encoder.js";
+import type { EncodedPrompt, Encoder, MediaInput, OpenGraph } from "../systems/encoder.js";
+import type { ImageProcessorConfig } from "../systems/image-processing.js";
 import type { System } from "../systems/system.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import type { ChatTemplate } from "../text/llava-templates.js";
@@ -24,7 +25,10 @@ import { createSequenceBatch } from "./sequence-batch.js";
 export type ModelParts = {
   readonly name: string;
   readonly system: System;
+  readonly processor: ImageProcessorConfig;
   readonly engine: Engine;
+  /** Opens a graph over the model's parameters. */
+  readonly open: OpenGraph;
   readonly encoder: Encoder;
   readonly decoder: Decoder;
   readonly media: MediaPreparation;
@@ -44,6 +48,18 @@ export type PromptCount = {
   readonly media: readonly MediaReport[];
 };
 
+/** A request's prompt as the language model reads it, with what it was made of. */
+export type EncodedRequest = {
+  /** Token ids, `imagePlaceholderId` where a medium goes, or each of its views. */
+  readonly ids: readonly number[];
+  /** Which of them are earlier answers of the model. */
+  readonly isAnswer: readonly boolean[];
+  readonly media: readonly MediaInput[];
+  readonly encoded: EncodedPrompt;
+  /** Exact counts, as in an answer. */
+  readonly count: PromptCount;
+};
+
 /** A conversation on a loaded model; what earlier turns computed is used again where it is the same. */
 export type Conversation = {
   readonly messages: readonly ChatMessage[];
@@ -59,9 +75,13 @@ export type Conversation = {
 export type VisionLanguageModel = {
   readonly name: string;
   readonly system: System;
+  /** How images become views; with `system`, what `estimateCost` prices. */
+  readonly processor: ImageProcessorConfig;
   readonly engine: Engine;
   readonly tokenizer: Tokenizer;
   readonly template: ChatTemplate;
+  /** Opens a graph over the model's own parameters, by their names; whoever opens it closes it. */
+  readonly open: OpenGraph;
   /** Most tokens of a prompt and its answer. */
   readonly contextLength: number;
   /**
@@ -69,6 +89,8 @@ export type VisionLanguageModel = {
    * choose (`tokenOptions` of a medium) the most that it may.
    */
   count(request: GenerateRequest): PromptCount;
+  /** Encodes a request's prompt as an answer to it does, and stops there. */
+  encode(request: GenerateRequest): Promise<EncodedRequest>;
   /** Streams an answer; the generator's return value is the whole `Answer`. */
   stream(request: GenerateRequest): AsyncGenerator<AnswerEvent, Answer>;
   /** The whole answer at once. */
@@ -173,8 +195,8 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
     media,
     prompt,
     count: planned,
-  }: PlannedRequest): Promise<{ readonly encoded: EncodedPrompt; readonly count: PromptCount }> => {
-    const prepared = [];
+  }: PlannedRequest): Promise<EncodedRequest> => {
+    const prepared: MediaInput[] = [];
     for (const item of media) prepared.push((await parts.media.prepare(item)).input);
     const encoded = await encoder.encodePrompt(prompt.ids, prepared, {
       signal: request.signal,
@@ -187,7 +209,7 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
         `generate: ${count.promptTokens} tokens were planned and ${encoded.embeddings.shape[1]} produced; the plan of ${system.config.system} is wrong`,
       );
     }
-    return { encoded, count };
+    return { ids: prompt.ids, isAnswer: prompt.isAnswer, media: prepared, encoded, count };
   };
 
   /** Streams one answer; `prompts` may already hold part of the prompt. */
@@ -307,11 +329,14 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
   return {
     name: parts.name,
     system,
+    processor: parts.processor,
     engine: parts.engine,
     tokenizer,
     template,
+    open: parts.open,
     contextLength: decoder.contextLength,
     count: (request) => plan(request).count,
+    encode: async (request) => encode(plan(request)),
     stream,
     answer: (request) => collectAnswer(stream(request)),
     answerBatch,

@@ -6,7 +6,7 @@
 import {
   add,
   alignedHeadWidth,
-  attention,
+  attentionWithWeights,
   type CacheTensors,
   cachedAttention,
   cacheRows,
@@ -19,7 +19,7 @@ import {
   reshape,
   rope,
   ropeTables,
-  type Tensor,
+  Tensor,
   uniform,
 } from "../graph/index.js";
 import { type AttentionParams, attentionParams } from "../nn/attention-block.js";
@@ -94,9 +94,12 @@ export type LlamaContext = {
   readonly tables: RopeTables;
 } & (
   | {
-      /** Causal over this call's tokens alone; `bias` [B or 1, 1, T, T] is added to the scores. */
+      /**
+       * Causal over this call's tokens alone; `bias` [B or 1, 1, T, T] is added to the scores, the same
+       * in every layer or one for each.
+       */
       readonly kind: "full";
-      readonly bias?: Tensor;
+      readonly bias?: Tensor | readonly Tensor[];
     }
   | {
       /** Causal over a cache and this call's tokens. */
@@ -106,6 +109,12 @@ export type LlamaContext = {
       readonly totalLength: Tensor; // [1] int32
     }
 );
+
+/** What is added to the scores of one layer. */
+const biasOf = (
+  { bias }: Extract<LlamaContext, { readonly kind: "full" }>,
+  layerIndex: number,
+): Tensor | undefined => (bias instanceof Tensor || bias === undefined ? bias : bias[layerIndex]);
 
 /** Each head normalised by itself. x [B, T, heads·E] → the same shape. */
 const normHeads = (
@@ -144,7 +153,10 @@ export const llamaLayer = (
   let mixed: Tensor;
   let rows: CacheTensors | undefined;
   if (context.kind === "full") {
-    mixed = attention(query, key, value, { ...attributes, causal: true }, context.bias);
+    const own = biasOf(context, layerIndex);
+    const attended = attentionWithWeights(query, key, value, { ...attributes, causal: true }, own);
+    taps?.add("weights", attended.weights);
+    mixed = attended.output;
   } else {
     const past = context.caches[layerIndex];
     mixed = cachedAttention(query, key, value, past, context, attributes).output;
@@ -185,8 +197,8 @@ export const llama = (
       config,
       taps?.under(`layers.${index}`),
     );
-    const shared = context.kind === "full" && context.bias !== undefined ? [context.bias] : [];
-    x = gradientCheckpoint(output, x, shared);
+    const bias = context.kind === "full" ? biasOf(context, index) : undefined;
+    x = gradientCheckpoint(output, x, bias === undefined ? [] : [bias]);
     if (rows !== undefined) newRows.push(rows);
   });
   const hidden = applyRmsNorm(params.norm, x, config.normEpsilon);

@@ -67,8 +67,10 @@ export const prefusion = (
   const bias = keyMaskBias(keyMask);
   params.layers.forEach((layer, index) => {
     const context = { kind: "full", positions, tables, bias } as const;
-    x = gradientCheckpoint(llamaLayer(layer, x, context, index, language).output, x, [bias]);
-    taps?.add(`layers.${index}`, x);
+    const name = `layers.${index}`;
+    const { output } = llamaLayer(layer, x, context, index, language, taps?.under(name));
+    x = gradientCheckpoint(output, x, [bias]);
+    taps?.add(name, x);
   });
   const total = x.shape[1];
   const textStart = subtractDims(total, text.shape[1]);

@@ -9,7 +9,7 @@
 import { OptionsError } from "../errors.js";
 import {
   add,
-  attention,
+  attentionWithWeights,
   broadcast,
   constant,
   linear,
@@ -20,7 +20,6 @@ import {
   slice,
   softmax,
   type Tensor,
-  transpose,
   uniform,
   values,
   zeros,
@@ -109,17 +108,6 @@ const keyPositionTable = (
   return matmul(constant(float32([numPatches, gridSide * gridSide], resize)), positions);
 };
 
-/** Attention of every query over the patches, averaged over heads: [B, C*C, N]. */
-const attentionMap = (query: Tensor, key: Tensor, numHeads: number, scale: number): Tensor => {
-  const split = (x: Tensor): Tensor => {
-    const [batch, length, width] = x.shape;
-    const heads = reshape(x, [batch, length, numHeads, Number(width) / numHeads]);
-    return transpose(heads, [0, 2, 1, 3]);
-  };
-  const scores = matmul(split(query), split(key), { transposeB: true, alpha: scale });
-  return mean(softmax(scores), [1]);
-};
-
 /**
  * Compresses the patches of an image. patches [B, N, D], N a square in raster order → [B, C*C, D].
  * No residual, no MLP, no norm on the output.
@@ -149,6 +137,7 @@ export const queryCompressor = (
     const query = spread(add(params.query, params.positions));
     const key = add(patches, keyPositions);
     const weights = softmax(matmul(query, key, { transposeB: true })); // [B, C*C, N]
+    taps?.add("weights", reshape(weights, [batch, 1, numQueries, numPatches]));
     taps?.add("attention", weights);
     const output = matmul(weights, patches);
     return taps?.add("output", output) ?? output;
@@ -168,13 +157,14 @@ export const queryCompressor = (
   const key = project(add(normedPatches, keyPositions), 1);
   const value = project(normedPatches, 2);
   const scale = 1 / Math.sqrt(width / queryCompressorHeads);
-  taps?.add("attention", attentionMap(query, key, queryCompressorHeads, scale));
-  const mixed = attention(query, key, value, {
+  const { output: mixed, weights } = attentionWithWeights(query, key, value, {
     numHeads: queryCompressorHeads,
     numKeyValueHeads: queryCompressorHeads,
     scale,
     causal: false,
   });
+  taps?.add("weights", weights);
+  if (taps !== undefined) taps.add("attention", mean(weights, [1]));
   const output = applyLinear(projections.output, mixed);
   return taps?.add("output", output) ?? output;
 };

@@ -70,6 +70,9 @@ export type LlavaMiniConfig = LlavaConfig & {
   readonly variant: LlavaMiniVariant;
 };
 
+export const isLlavaMini = (config: { readonly system: string }): config is LlavaMiniConfig =>
+  config.system === "llava-mini";
+
 const fields = z.object({
   compressor_size: z.int().positive().default(2),
   prefusion_layer_num: z.int().nonnegative().default(4),

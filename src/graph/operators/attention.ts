@@ -192,6 +192,27 @@ const attentionOperator: Operator<AttentionAttributes> = {
 };
 
 /**
+ * `attention` with its weights [B, H, T, S] beside the output. Weights that nobody reads cost nothing;
+ * where somebody does, attention is composed of products and a soft-max.
+ */
+export const attentionWithWeights = (
+  query: Tensor,
+  key: Tensor,
+  value: Tensor,
+  attributes: AttentionAttributes,
+  bias?: Tensor,
+): { readonly output: Tensor; readonly weights: Tensor } => {
+  if (!attributes.causal && attributes.numHeads !== attributes.numKeyValueHeads) {
+    throw new ShapeError(
+      `attention: grouped queries need a causal mask here, got ${attributes.numHeads} and ${attributes.numKeyValueHeads} heads; repeat the key-value heads`,
+    );
+  }
+  const inputs = bias === undefined ? [query, key, value] : [query, key, value, bias];
+  const [output, weights] = apply(attentionOperator, inputs, attributes);
+  return { output, weights };
+};
+
+/**
  * Multi-head attention, `softmax(scale · Q Kᵀ + bias) V` per head (Vaswani et al. 2017, section 3.2;
  * grouped queries: Ainslie et al. 2023).
  * query [B, T, H·E], key and value [B, S, K·E], bias [B or 1, H or 1, T, S] → [B, T, H·E].
@@ -202,15 +223,7 @@ export const attention = (
   value: Tensor,
   attributes: AttentionAttributes,
   bias?: Tensor,
-): Tensor => {
-  if (!attributes.causal && attributes.numHeads !== attributes.numKeyValueHeads) {
-    throw new ShapeError(
-      `attention: grouped queries need a causal mask here, got ${attributes.numHeads} and ${attributes.numKeyValueHeads} heads; repeat the key-value heads`,
-    );
-  }
-  const inputs = bias === undefined ? [query, key, value] : [query, key, value, bias];
-  return apply(attentionOperator, inputs, attributes)[0];
-};
+): Tensor => attentionWithWeights(query, key, value, attributes, bias).output;
 
 /** A key-value cache as symbolic tensors. */
 export type CacheTensors = {
