@@ -65,6 +65,8 @@ const model = z.strictObject({
   config: z.record(z.string(), z.json()).optional(),
   /** Stored tensors, by published name, that the system so described does not have. */
   drop: patterns.optional(),
+  /** How the trained model's weights are stored; default: what was trained in float32, the rest as it was. */
+  dtype: z.enum(["float32", "float16"]).optional(),
   /** LLaVA-Mini: as the released code or as the paper. */
   variant: z.enum(["released", "paper"]).optional(),
   initialise: z.array(initialisation).default([]),

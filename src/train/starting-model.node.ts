@@ -23,6 +23,7 @@ import type { Tokenizer } from "../text/tokenizer.js";
 import { type ModelFolderOptions, openModelFolder } from "../weights/model-folder.node.js";
 import { createRenameTable } from "../weights/rename.js";
 import { readTensor, writeSafetensors } from "../weights/safetensors-file.node.js";
+import { narrowToFloat16, widenTensor } from "../weights/widen.js";
 import { initialValues } from "./initial-values.node.js";
 import { selectNames } from "./parameter-patterns.js";
 import type { Recipe } from "./recipe-schema.js";
@@ -64,6 +65,15 @@ const copyFiles = async (
       await copyFile(join(from, name), join(to, name));
     }
   }
+};
+
+/** A floating-point tensor as `dtype` says, or as it is. */
+const storeAs = (dtype: Recipe["model"]["dtype"], tensor: TensorData): TensorData => {
+  if (dtype === undefined) return tensor;
+  const wide = widenTensor(tensor);
+  return dtype === "float32"
+    ? wide
+    : { dtype, shape: wide.shape, data: narrowToFloat16(wide.data) };
 };
 
 /** The recipe's adapter: its layers and their matrices, declared as the layers declare them. */
@@ -156,10 +166,19 @@ export const openStartingModel = async (
     const unchanged = [...(ownsTower ? tensors : folder.tensors)].filter(
       ([name]) => !values.has(name) && !dropped.has(name),
     );
+    const { dtype } = recipe.model;
     const specs = [
       ...unchanged.map(([name, { entry }]) => ({ name, dtype: entry.dtype, shape: entry.shape })),
       ...[...values].map(([name, { dtype, shape }]) => ({ name, dtype, shape })),
-    ];
+    ].map((spec) => (dtype === undefined ? spec : { ...spec, dtype }));
+    const kept = new Map(unchanged);
+    const readValue = async (name: string): Promise<TensorData> => {
+      const value = values.get(name);
+      const file = kept.get(name);
+      if (value !== undefined) return value;
+      if (file !== undefined) return readTensor(file.file, file.entry);
+      throw new WeightsMismatchError(`save: "${name}" must have a value`, [name], [], []);
+    };
     const temporary = join(dirname(target), `.saccade-${randomUUID()}.tmp`);
     try {
       await copyFiles(
@@ -175,23 +194,16 @@ export const openStartingModel = async (
           (name) => !ownsTower || !weightFile.test(name),
         );
       }
-      if (changes !== undefined)
+      if (changes !== undefined || dtype !== undefined)
         await writeFile(
           join(temporary, "config.json"),
-          `${JSON.stringify(folder.config, null, 2)}\n`,
+          `${JSON.stringify({ ...folder.config, ...(dtype && { torch_dtype: dtype }) }, null, 2)}\n`,
         );
       await writeFile(join(temporary, "README.md"), card);
-      const kept = new Map(unchanged);
       await writeSafetensors(
         join(temporary, "model.safetensors"),
         specs,
-        (name) => {
-          const value = values.get(name);
-          const file = kept.get(name);
-          if (value !== undefined) return value;
-          if (file !== undefined) return readTensor(file.file, file.entry);
-          throw new WeightsMismatchError(`save: "${name}" must have a value`, [name], [], []);
-        },
+        async (name) => storeAs(dtype, await readValue(name)),
         { format: "pt" },
       );
       await rm(target, { recursive: true, force: true });
