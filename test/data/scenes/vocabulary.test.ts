@@ -13,6 +13,7 @@ import {
   sceneWords,
 } from "../../../src/data/scenes/vocabulary.js";
 import { llavaTemplates } from "../../../src/text/llava-templates.js";
+import { checkSliceMarkers, unknownMarkers } from "../../../src/text/slice-layout.js";
 import { createTokenizer } from "../../../src/text/tokenizer.js";
 
 const files = buildSceneTokenizer();
@@ -39,6 +40,28 @@ describe("the tokenizer of Scenes", () => {
     expect(tokenizer.vocabularySize).toBe(sceneVocabularySize);
     expect(sceneVocabularySize).toBeLessThanOrEqual(640);
     expect([tokenizer.idOf("<unk>"), tokenizer.bosId, tokenizer.eosId]).toEqual([0, 1, 2]);
+  });
+
+  it("has LLaVA-UHD's markers as one token each, in place of bytes that no text has", () => {
+    const view = "<image></image><slice></slice>\n<slice></slice>";
+    expect(tokensOf(`<image_id>0</image_id>${view}`)).toEqual(
+      ["<image_id>", "0", "</image_id>", "<image>", "</image>"].concat([
+        "<slice>",
+        "</slice>",
+        "Ċ",
+        "<slice>",
+        "</slice>",
+      ]),
+    );
+    expect(() => checkSliceMarkers(tokenizer, unknownMarkers)).not.toThrow();
+    expect(tokenizer.isSpecial(tokenizer.idOf("<slice>") ?? -1)).toBe(true);
+    // One character of every first byte that UTF-8 has.
+    const firsts = [...Array(0x80).keys()]
+      .concat(Array.from({ length: 30 }, (_, at) => (at + 2) * 0x40))
+      .concat(Array.from({ length: 13 }, (_, at) => (at + 1) * 0x1000 - 1))
+      .concat([0xe000, 0xffff, 0x10000, 0x40000, 0x80000, 0xc0000, 0x10ffff]);
+    const text = String.fromCodePoint(...firsts);
+    expect(tokenizer.decode(tokenizer.encode(text, { addSpecialTokens: false }))).toBe(text);
   });
 
   it("writes every word of Scenes as one token, digits and signs one by one", () => {
