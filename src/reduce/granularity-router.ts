@@ -52,7 +52,7 @@ export type GranularityRouterConfig = {
   readonly grid: TokenGrid;
   /** What there is to choose among, coarsest first. */
   readonly granularities: readonly Granularity[];
-  /** k: text tokens that are looked at. */
+  /** k: text tokens that are looked at; 0 for a router without instruction, the paper's ablation. */
   readonly filteredTokens: number;
   /** `views`: slot by slot over the views (released); `tokens`: over the slots of a view (paper). */
   readonly attention: "views" | "tokens";
@@ -89,9 +89,9 @@ export const checkRouter = (config: GranularityRouterConfig): void => {
       `granularityRouter: there must be two granularities or more to choose among, got ${granularities.map(({ tokens }) => tokens).join(", ") || "none"}; list more, or leave the router out`,
     );
   }
-  if (!Number.isInteger(filteredTokens) || filteredTokens < 1) {
+  if (!Number.isInteger(filteredTokens) || filteredTokens < 0) {
     throw new OptionsError(
-      `granularityRouter: at least one text token must be looked at, got ${filteredTokens}; raise filtered_text_num`,
+      `granularityRouter: the number of text tokens to look at must be a whole number from 0 on, got ${filteredTokens}; correct filtered_text_num`,
     );
   }
   if (width % granularityRouterHeads !== 0) {
@@ -141,14 +141,17 @@ const tally = (votes: Tensor, voter: Tensor): Tensor => sum(multiply(votes, vote
 
 type Slots = {
   readonly visual: Tensor; // [B, V, slots, D]
-  readonly text: Tensor; // [B, k, D]
-  readonly isToken: Tensor; // [B, k, 1] bool
+  /** Absent for a router that does not look at the instruction. */
+  readonly filtered?: {
+    readonly text: Tensor; // [B, k, D]
+    readonly isToken: Tensor; // [B, k, 1] bool
+  };
 };
 
 /** Released: slots see their like in the other views. Returns each view's sum of votes, [B, V, E]. */
 const tallyByViews = (
   params: GranularityRouterParams,
-  { visual, text }: Slots,
+  { visual, filtered }: Slots,
   viewMask: Tensor | undefined, // [B, V] bool
   config: GranularityRouterConfig,
   taps?: Taps,
@@ -163,56 +166,62 @@ const tallyByViews = (
     reshape(transpose(visual, [0, 2, 1, 3]), [rows, views, width]),
     { numHeads, ...(mask && { bias: keyMaskBias(reshape(mask, [rows, views])) }) },
   );
-  const encodedText = postNormLayer(params.layer, text, { numHeads, seesOnlyItself: true });
   const byView = (x: Tensor): Tensor =>
     transpose(reshape(x, [batch, slots, views, -1]), [0, 2, 1, 3]);
   const votes = byView(granularityVotes(params, encoded));
+  taps?.add("visual.encoded", byView(encoded));
+  taps?.add("visual.votes", votes);
+  const voterOf = (from: number, to: number): Tensor => slice(params.voter, 0, from, to);
+  const visualSum = tally(votes, voterOf(0, Number(slots)));
+  if (filtered === undefined) return visualSum;
+  const encodedText = postNormLayer(params.layer, filtered.text, {
+    numHeads,
+    seesOnlyItself: true,
+  });
   const textVotes = reshape(granularityVotes(params, encodedText), [
     batch,
     1,
     config.filteredTokens,
     -1,
   ]);
-  taps?.add("visual.encoded", byView(encoded));
   taps?.add("text.encoded", encodedText);
-  taps?.add("visual.votes", votes);
   taps?.add("text.votes", textVotes);
-  const voterOf = (from: number, to: number): Tensor => slice(params.voter, 0, from, to);
-  return add(
-    tally(votes, voterOf(0, Number(slots))),
-    tally(textVotes, voterOf(Number(slots), numRouterSlots(config))),
-  );
+  return add(visualSum, tally(textVotes, voterOf(Number(slots), numRouterSlots(config))));
 };
 
 /** Paper: the slots of a view see each other, text among them. Returns sums of votes, [B, V, E]. */
 const tallyByTokens = (
   params: GranularityRouterParams,
-  { visual, text, isToken }: Slots,
+  { visual, filtered }: Slots,
   config: GranularityRouterConfig,
 ): Tensor => {
   const [batch, views, visualSlots, width] = visual.shape;
   const { filteredTokens } = config;
   const slots = numRouterSlots(config);
   const rows = multiplyDims(batch, views);
-  const textOfViews = broadcast(reshape(text, [batch, 1, filteredTokens, width]), [
-    batch,
-    views,
-    filteredTokens,
-    width,
-  ]);
-  const seesPatches = constant(bool([1, 1, 1], [true]));
-  const mask = concat(
-    [
-      broadcast(seesPatches, [batch, views, visualSlots]),
-      broadcast(reshape(isToken, [batch, 1, filteredTokens]), [batch, views, filteredTokens]),
-    ],
-    2,
-  );
-  const encoded = postNormLayer(
-    params.layer,
-    reshape(concat([visual, textOfViews], 2), [rows, slots, width]),
-    { numHeads: granularityRouterHeads, bias: keyMaskBias(reshape(mask, [rows, slots])) },
-  );
+  const encode = (all: Tensor, mask?: Tensor): Tensor =>
+    postNormLayer(params.layer, reshape(all, [rows, slots, width]), {
+      numHeads: granularityRouterHeads,
+      ...(mask && { bias: keyMaskBias(reshape(mask, [rows, slots])) }),
+    });
+  const encodeWithText = ({ text, isToken }: NonNullable<Slots["filtered"]>): Tensor => {
+    const textOfViews = broadcast(reshape(text, [batch, 1, filteredTokens, width]), [
+      batch,
+      views,
+      filteredTokens,
+      width,
+    ]);
+    const seesPatches = constant(bool([1, 1, 1], [true]));
+    const mask = concat(
+      [
+        broadcast(seesPatches, [batch, views, visualSlots]),
+        broadcast(reshape(isToken, [batch, 1, filteredTokens]), [batch, views, filteredTokens]),
+      ],
+      2,
+    );
+    return encode(concat([visual, textOfViews], 2), mask);
+  };
+  const encoded = filtered === undefined ? encode(visual) : encodeWithText(filtered);
   return tally(reshape(granularityVotes(params, encoded), [batch, views, slots, -1]), params.voter);
 };
 
@@ -236,16 +245,19 @@ export const granularityRouter = (
 ): Tensor => {
   const [batch, , numTokens, width] = views.shape;
   const whole = reshape(slice(views, 1, 0, 1), [batch, numTokens, width]);
-  const filtered = textFilter(
-    { patches: whole, text, ...(textMask && { textMask }) },
-    config.filteredTokens,
-    taps?.under("text"),
-  );
+  const filtered =
+    config.filteredTokens === 0
+      ? undefined
+      : textFilter(
+          { patches: whole, text, ...(textMask && { textMask }) },
+          config.filteredTokens,
+          taps?.under("text"),
+        );
   const pooled = granularityScaler(views, config.grid, config.granularities);
   config.granularities.forEach(({ tokens }, index) => {
     taps?.add(`pooled.${tokens}`, pooled[index]);
   });
-  const slots = { visual: concat(pooled, 2), ...filtered };
+  const slots = { visual: concat(pooled, 2), ...(filtered && { filtered }) };
   taps?.add("visual.input", slots.visual);
   const sums =
     config.attention === "views"

@@ -57,7 +57,8 @@ const createReduction = (
   const askRouter = async (tokens: TensorData, textIds: readonly number[]): Promise<number[]> => {
     const { logits } = await (await router()).run({
       tokens,
-      ids: int64([textIds.length], textIds),
+      // A router that does not look at the instruction has no such input.
+      ...(config.router?.filteredTokens !== 0 && { ids: int64([textIds.length], textIds) }),
     });
     return Array.from(logits.data, Number);
   };

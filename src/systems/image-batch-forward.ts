@@ -150,7 +150,7 @@ export const imageBatchForward = (
             samples.labels[sample][place] === -100,
         ),
       );
-      fed["router.textMask"] = bool([batch, textLength], isAsked);
+      if (router?.filteredTokens !== 0) fed["router.textMask"] = bool([batch, textLength], isAsked);
       fed["router.viewMask"] = bool(
         [batch, views],
         plans.flatMap((plan) =>

@@ -71,7 +71,8 @@ type Values = Readonly<Record<"views" | "text", TensorData<"float32">>> & {
 
 const logitsOf = async (
   config: GranularityRouterConfig,
-  values: Values,
+  /** Without text where the router does not look at it: then it is no input of the graph. */
+  values: Omit<Values, "text"> & Partial<Pick<Values, "text">>,
   weights = weightsOf(config),
 ): Promise<TensorData> => {
   const given = Object.entries(values).filter(([, value]) => value !== undefined);
@@ -79,7 +80,8 @@ const logitsOf = async (
     given.map(([name, value]) => [name, input(name, value.dtype, value.shape)]),
   ) as Record<keyof Values, Tensor>;
   const params = granularityRouterParams(new ParameterScope(), config);
-  const logits = granularityRouter(params, inputs, config);
+  const text = inputs.text ?? input("text", "float32", [1, 1, config.width]);
+  const logits = granularityRouter(params, { ...inputs, text }, config);
   const results = await runner.compute({ logits }, Object.fromEntries(given), weights);
   return results.logits;
 };
@@ -238,6 +240,32 @@ describe("text slots", () => {
   });
 });
 
+describe("a router that does not look at the instruction", () => {
+  test.each(["views", "tokens"] as const)(
+    "attends over %s as one whose text neither counts nor votes",
+    async (attention) => {
+      const [without, withText] = [0, 3].map((filteredTokens) =>
+        configOf([1, 4, 16], { attention, filteredTokens }),
+      );
+      const { views, text } = sample();
+      const weights = weightsOf(withText);
+      const voter = Array.from(weights.get("voter")?.data ?? [], Number);
+      const visual = voter.slice(0, numRouterSlots(without));
+      const logits = await logitsOf(
+        withText,
+        { views, text, textMask: bool([1, 6], new Array(6).fill(false)) },
+        new Map([...weights, ["voter", float32([voter.length, 1], [...visual, 0, 0, 0])]]),
+      );
+      const alone = await logitsOf(
+        without,
+        { views },
+        new Map([...weights, ["voter", float32([visual.length, 1], visual)]]),
+      );
+      expectClose(alone, { shape: [1, 3], data: Array.from(logits.data, Number) });
+    },
+  );
+});
+
 describe("a router over other tokens", () => {
   const routed = async (grid: TokenGrid, counts: readonly number[], numViews: number) => {
     const config = configOf(counts, { grid });
@@ -261,8 +289,10 @@ describe("a router over other tokens", () => {
     expect(() => granularityRouterParams(new ParameterScope(), only)).toThrow(OptionsError);
     expect(() => granularityRouterParams(new ParameterScope(), only)).toThrow("two granularities");
     expect(() => planGranularities([2, 4], { rows: 3, columns: 5 })).toThrow(OptionsError);
-    const noText = { ...small, filteredTokens: 0 };
-    expect(() => granularityRouterParams(new ParameterScope(), noText)).toThrow(OptionsError);
+    const lessThanNoText = { ...small, filteredTokens: -1 };
+    expect(() => granularityRouterParams(new ParameterScope(), lessThanNoText)).toThrow(
+      OptionsError,
+    );
     const narrow = { ...small, width: 12 };
     expect(() => granularityRouterParams(new ParameterScope(), narrow)).toThrow(OptionsError);
     // Features before the projector are of another width than the text: no cosine.
