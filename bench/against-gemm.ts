@@ -1,10 +1,16 @@
 /** A model that is bound by its matrix products, against bare products and against PyTorch. */
 import { estimateGraphCost, matrixFlops } from "../src/cost/graph-cost.js";
 import type { DimBindings, Graph, ParameterSource } from "../src/graph/index.js";
+import {
+  best,
+  bestRatio,
+  measureRounds,
+  medianRatio,
+  type Task,
+} from "../src/measure/rounds.node.js";
 import { formatGemm, gemmFlops, listGemms, openGemmMix } from "./bare-gemm.js";
 import { openPytorch } from "./peers/pytorch-peer.js";
 import { type Figure, note, type Report } from "./report.js";
-import { best, bestRatio, measureRounds, medianRatio, type Task } from "./rounds.js";
 
 export type GemmBoundModel = {
   readonly benchmark: "clip" | "prefill";

@@ -11,13 +11,13 @@ import { bindFeeds, type ParameterSource } from "../src/graph/index.js";
 import { nextPinpoints } from "../src/image/anyres.js";
 import { clipConfig } from "../src/image/clip-config.js";
 import { planViews } from "../src/image/image-mode.js";
+import { best, bestRatio, measureRounds, medianRatio } from "../src/measure/rounds.node.js";
 import type { EncodedPrompt, OpenGraph } from "../src/systems/encoder.js";
 import { parseSystem } from "../src/systems/system.js";
 import { float32 } from "../src/tensor-data.js";
 import { imagePlaceholderId } from "../src/text/image-placeholder.js";
 import { createRandomWeights, randomFloats } from "./random-weights.js";
 import { type Figure, note, printReport } from "./report.js";
-import { best, bestRatio, measureRounds, medianRatio } from "./rounds.js";
 
 const rounds = 2;
 const numTextTokens = 70;
@@ -47,7 +47,7 @@ const published = {
 
 const engine = createNodeEngine();
 note("avg-first-token: writing 4 GB of random weights");
-const weights = createRandomWeights(4e9);
+const weights = await createRandomWeights(4e9);
 // As in first-token: the layers of the language model share the bytes of one, 0.8 GB.
 const shared = weights.source((name) => name.replace(/^language\.layers\.\d+\./, "layer."));
 

@@ -14,9 +14,9 @@ import {
   type ParameterSource,
   productOfDims,
 } from "../src/graph/index.js";
+import { repeat } from "../src/measure/rounds.node.js";
 import { ParameterScope } from "../src/nn/parameter-scope.js";
 import { randomFloats } from "./random-weights.js";
-import { repeat } from "./rounds.js";
 
 /** A product of [rows, inWidth] with a weight [outWidth, inWidth]. */
 export type GemmShape = {

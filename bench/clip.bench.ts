@@ -18,7 +18,7 @@ const config = parseClipConfig({
 });
 const engine = createNodeEngine();
 note("clip: writing 1.2 GB of random weights");
-const weights = createRandomWeights(1.25e9);
+const weights = await createRandomWeights(1.25e9);
 const pixels = input("pixels", "float32", ["V", 3, 336, 336]);
 const params = clipParams(new ParameterScope(), config);
 const graph = createGraph("clip", { hidden: clipHiddenState(params, pixels, config, -1) });

@@ -5,6 +5,7 @@ import { createNodeEngine } from "../src/graph/engine.node.js";
 import { decoderGraph } from "../src/language/decoder-graph.js";
 import { llamaParams } from "../src/language/llama.js";
 import { parseLlamaConfig } from "../src/language/llama-config.js";
+import { measureRounds, median, medianRatio, repeat } from "../src/measure/rounds.node.js";
 import { listParameters, ParameterScope } from "../src/nn/parameter-scope.js";
 import { elementCount } from "../src/tensor-data.js";
 import { type BareGemm, openBareGemm } from "./bare-gemm.js";
@@ -12,7 +13,6 @@ import { openMemoryRead } from "./memory-read.js";
 import { openPytorch } from "./peers/pytorch-peer.js";
 import { createRandomWeights } from "./random-weights.js";
 import { note, printReport } from "./report.js";
-import { measureRounds, median, medianRatio, repeat } from "./rounds.js";
 
 const rounds = 9;
 const repeats = 5;
@@ -28,7 +28,7 @@ const config = parseLlamaConfig({
 });
 const engine = createNodeEngine();
 note("decode: writing 2.6 GB of random weights");
-const weights = createRandomWeights(2.65e9);
+const weights = await createRandomWeights(2.65e9);
 
 const params = llamaParams(new ParameterScope(), config);
 const numParameters = [...listParameters(params).values()].reduce(

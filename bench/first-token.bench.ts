@@ -9,13 +9,13 @@ import { createDecoder } from "../src/generate/decoder.js";
 import { createNodeEngine } from "../src/graph/engine.node.js";
 import { bindFeeds, type Graph, type Session } from "../src/graph/index.js";
 import type { ImagePlan } from "../src/image/view-plan.js";
+import { best, bestRatio, measureRounds, medianRatio } from "../src/measure/rounds.node.js";
 import type { EncodedPrompt, OpenGraph } from "../src/systems/encoder.js";
 import { parseSystem } from "../src/systems/system.js";
 import { float32 } from "../src/tensor-data.js";
 import { imagePlaceholderId } from "../src/text/image-placeholder.js";
 import { createRandomWeights, randomFloats } from "./random-weights.js";
 import { type Figure, note, printReport } from "./report.js";
-import { best, bestRatio, measureRounds, medianRatio } from "./rounds.js";
 
 const rounds = 3;
 const numQuestionTokens = 43;
@@ -43,7 +43,7 @@ const published = {
 
 const engine = createNodeEngine();
 note("first-token: writing 3.5 GB of random weights");
-const weights = createRandomWeights(3.5e9);
+const weights = await createRandomWeights(3.5e9);
 // 28 GB of weights are not needed to measure the time of 28 GB: the layers of the language model and
 // of pre-fusion have the same bytes, 0.8 GB, many times what any cache holds.
 const source = weights.source((name) =>

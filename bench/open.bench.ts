@@ -6,6 +6,7 @@ import { join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { llamaNames, llamaParams } from "../src/language/llama.js";
 import { parseLlamaConfig } from "../src/language/llama-config.js";
+import { median } from "../src/measure/rounds.node.js";
 import { listParameters, ParameterScope } from "../src/nn/parameter-scope.js";
 import { elementCount, float32 } from "../src/tensor-data.js";
 import { createRenameTable } from "../src/weights/rename.js";
@@ -13,7 +14,6 @@ import { writeSafetensors } from "../src/weights/safetensors-file.node.js";
 import type { OpenedFolder } from "./open-folder.js";
 import { createTemporaryFolder, randomFloats } from "./random-weights.js";
 import { note, printReport } from "./report.js";
-import { median } from "./rounds.js";
 
 const rounds = 5;
 const published = {

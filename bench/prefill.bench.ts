@@ -27,7 +27,7 @@ const config = parseLlamaConfig({
 });
 const engine = createNodeEngine();
 note("prefill: writing 1.6 GB of random weights");
-const weights = createRandomWeights(1.65e9);
+const weights = await createRandomWeights(1.65e9);
 
 const layers = Array.from({ length: config.numLayers }, (_, layer) => layer);
 const shape = llamaCacheShape(config, dim("B"), dim("S"));

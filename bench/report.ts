@@ -1,7 +1,7 @@
 /** What every benchmark prints: a table for people, then one line of JSON for machines. */
 import { readFileSync } from "node:fs";
 import { availableParallelism, cpus } from "node:os";
-import { quietShare } from "./processors.js";
+import { quietShare } from "../src/measure/processors.node.js";
 
 export type Figure = {
   readonly name: string;

@@ -5,6 +5,14 @@ import { concat, initParameter, inMemoryParameters, input } from "../src/graph/i
 import { sequenceScores } from "../src/language/full-sequence.js";
 import { embedTokens, llamaParams, llamaRopeTables } from "../src/language/llama.js";
 import { parseLlamaConfig } from "../src/language/llama-config.js";
+import {
+  best,
+  bestRatio,
+  measureRounds,
+  median,
+  medianRatio,
+  repeat,
+} from "../src/measure/rounds.node.js";
 import { listParameters, ParameterScope } from "../src/nn/parameter-scope.js";
 import { placesOf } from "../src/systems/labelled-batch.js";
 import { bool, elementCount, float32, int64 } from "../src/tensor-data.js";
@@ -17,7 +25,6 @@ import { gemmFlops, listGemms, openBareGemm } from "./bare-gemm.js";
 import { openPytorch } from "./peers/pytorch-peer.js";
 import { randomFloats } from "./random-weights.js";
 import { type Figure, note, printReport } from "./report.js";
-import { best, bestRatio, measureRounds, median, medianRatio, repeat } from "./rounds.js";
 import { openSceneBatches } from "./scene-batches.js";
 
 const rounds = 7;

@@ -6,6 +6,7 @@ import { estimateGraphCost, matrixFlops } from "../src/cost/graph-cost.js";
 import { createNodeEngine } from "../src/graph/engine.node.js";
 import type { DimBindings } from "../src/graph/index.js";
 import { planSlices } from "../src/image/slice-plan.js";
+import { best, bestRatio, measureRounds, medianRatio } from "../src/measure/rounds.node.js";
 import { ParameterScope } from "../src/nn/parameter-scope.js";
 import { uhdVisionParams } from "../src/systems/llava-uhd.js";
 import { parseUhdVisionConfig, type UhdVisionConfig } from "../src/systems/llava-uhd-config.js";
@@ -15,7 +16,6 @@ import { float32 } from "../src/tensor-data.js";
 import { openGemmMix } from "./bare-gemm.js";
 import { createRandomWeights, randomFloats } from "./random-weights.js";
 import { note, printReport } from "./report.js";
-import { best, bestRatio, measureRounds, medianRatio } from "./rounds.js";
 
 const rounds = Number(process.env.ROUNDS ?? 5);
 const shared = { hidden_size: 4096, vision_config: { model_type: "siglip_vision_model" } };
@@ -35,7 +35,7 @@ const views = Array.from({ length: image.grids.length }, () => stripOf(448, 448)
 
 const engine = createNodeEngine();
 note("uhd-encoder: writing 2.4 GB of random weights");
-const weights = createRandomWeights(2.4e9);
+const weights = await createRandomWeights(2.4e9);
 const source = weights.source();
 
 const openEncoder = async (config: UhdVisionConfig) => {

@@ -2,7 +2,7 @@
 import { spawn } from "node:child_process";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
-import type { Counted } from "../rounds.js";
+import type { Counted } from "../../src/measure/rounds.node.js";
 
 export type Peer = {
   /** Runs `repeats` times; returns the shortest run as the peer itself measured it. */

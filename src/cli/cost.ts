@@ -11,10 +11,11 @@ import {
 } from "../cost/cost-report.js";
 import { OptionsError } from "../errors.js";
 import type { Size } from "../image/image.js";
+import { isPreset, presetNames } from "../load/preset-model.js";
 import { publishedSizes } from "../load/published-sizes.js";
 import { costParts } from "../systems/run-plan.js";
 import type { CommandContext } from "./command-context.js";
-import { isPreset, openCostModel, presetNames } from "./cost-model.js";
+import { openCostModel } from "./cost-model.js";
 import { showDownloads } from "./open-model.js";
 import {
   addFolderOptions,

@@ -26,7 +26,7 @@ const partOfParameters: Readonly<Record<string, CostPart>> = {
 };
 
 /** Where an operation stands: its part, and whether it needs anything that is fed. */
-type Place = {
+export type OperationPlace = {
   readonly part: CostPart | undefined;
   readonly isFed: boolean;
   readonly order: number;
@@ -36,9 +36,9 @@ type Place = {
  * The part and feeding of every operation. An operation belongs to the part of its parameters; one
  * without any, to the part of the latest of the operations that it reads, if any has one.
  */
-const placeOperations = (graph: Graph): ReadonlyMap<Operation, Place> => {
-  const places = new Map<Operation, Place>();
-  const placeOf = ({ source }: Tensor): Place => {
+export const placeOperations = (graph: Graph): ReadonlyMap<Operation, OperationPlace> => {
+  const places = new Map<Operation, OperationPlace>();
+  const placeOf = ({ source }: Tensor): OperationPlace => {
     const order = -1;
     switch (source.kind) {
       case "input":
@@ -48,7 +48,7 @@ const placeOperations = (graph: Graph): ReadonlyMap<Operation, Place> => {
       case "parameter":
         return { part: partOfParameters[source.name.split(".")[0]], isFed: false, order };
       case "operation":
-        return places.get(source.operation) as Place;
+        return places.get(source.operation) as OperationPlace;
     }
   };
   graph.operations.forEach((operation, order) => {

@@ -1,4 +1,5 @@
 /** The engine: symbolic tensors, operators, ONNX writing and sessions (DESIGN in ARCHITECTURE.md). */
+export { anchorFeeds, cutGraph, type GraphStage } from "./cut-graph.js";
 export * from "./engine.js";
 export { type GradOptions, grad } from "./grad.js";
 export { createGraph, type Graph } from "./graph.js";

@@ -151,13 +151,23 @@ export const lowerGraph = (
     const { name } = tensor.source;
     const known = storedParameters.get(name);
     if (known !== undefined) return known;
-    if (!isNumeric(tensor.shape)) {
+    const { shape } = tensor;
+    if (!isNumeric(shape)) {
       throw new GraphError(`lowerGraph: parameter "${name}" must have a numeric shape`);
     }
-    const { dtype, content } = parameters(name, tensor.shape);
-    initializers.push({ name, dtype, shape: tensor.shape, content });
-    storedParameters.set(name, { name, dtype });
-    return { name, dtype };
+    const { dtype, content } = parameters(name, shape);
+    const add = (): string => {
+      initializers.push({ name, dtype, shape, content });
+      return name;
+    };
+    // ONNX Runtime maps every initializer by itself: parameters at one place of a file are one.
+    const place =
+      content instanceof Uint8Array
+        ? undefined
+        : `${content.location} ${content.byteOffset} ${content.byteLength} ${dtype} [${shape}]`;
+    const held = { name: place === undefined ? add() : once(place, add), dtype };
+    storedParameters.set(name, held);
+    return held;
   };
 
   const nameOf = (tensor: Tensor): string => {
@@ -173,7 +183,7 @@ export const lowerGraph = (
           if (dtype === tensor.dtype) return name;
           return emit("Cast", [name], {
             attributes: { to: { int: onnxDataType[tensor.dtype] } },
-            outputs: [`${name}.widened`],
+            outputs: [`${source.name}.widened`],
           });
         });
       case "operation":
