@@ -8,9 +8,10 @@ import { fileURLToPath } from "node:url";
 export const root = dirname(dirname(fileURLToPath(import.meta.url)));
 export const stampName = ".inputs";
 
-/** SHA-256 over the compiler settings and every file of src/, paths included. */
+/** SHA-256 over the compiler settings and every file of src/ and web/, paths included. */
 export const hashBuildInputs = () => {
-  const sources = readdirSync(join(root, "src"), { recursive: true, withFileTypes: true })
+  const sources = ["src", "web"]
+    .flatMap((folder) => readdirSync(join(root, folder), { recursive: true, withFileTypes: true }))
     .filter((entry) => entry.isFile())
     .map((entry) => relative(root, join(entry.parentPath, entry.name)));
   const settings = ["tsconfig.json", "tsconfig.build.json", "package.json", "package-lock.json"];

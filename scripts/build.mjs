@@ -1,5 +1,5 @@
-// Compiles src/ to dist/. The new build takes the old one's place only when it is complete, so a
-// failed build leaves what was there, and nothing of a deleted source stays behind.
+// Compiles src/ to dist/, and web/ to dist/page/. The new build takes the old one's place only when it
+// is complete, so a failed build leaves what was there, and nothing of a deleted source stays behind.
 import { spawnSync } from "node:child_process";
 import { existsSync, renameSync, rmSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
@@ -11,11 +11,19 @@ const old = join(root, `dist.old-${process.pid}`);
 
 const inputs = hashBuildInputs();
 const compiler = join(root, "node_modules/typescript/bin/tsc");
-const { status } = spawnSync(
-  process.execPath,
-  [compiler, "-p", "tsconfig.build.json", "--outDir", fresh],
-  { cwd: root, stdio: "inherit" },
-);
+const bundler = join(root, "node_modules/vite/bin/vite.js");
+const run = (program, args) => {
+  const env = { ...process.env, SACCADE_DIST: fresh };
+  const { status } = spawnSync(process.execPath, [program, ...args], {
+    cwd: root,
+    stdio: "inherit",
+    env,
+  });
+  return status ?? 1;
+};
+const status =
+  run(compiler, ["-p", "tsconfig.build.json", "--outDir", fresh]) ||
+  run(bundler, ["build", "--config", "web/vite.config.ts", "--logLevel", "warn"]);
 if (status === 0) {
   writeFileSync(join(fresh, stampName), inputs);
   if (existsSync(dist)) renameSync(dist, old);
@@ -23,4 +31,4 @@ if (status === 0) {
 }
 rmSync(fresh, { recursive: true, force: true });
 rmSync(old, { recursive: true, force: true });
-process.exitCode = status ?? 1;
+process.exitCode = status;

@@ -1,6 +1,7 @@
 import { spawn } from "node:child_process";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, it } from "vitest";
+import { listEmbeddedModels } from "../../src/weights/embedded-models.node.js";
 import { cliPath, copyModel, fixture, runCli, temporaryFolder } from "../support/cli.js";
 
 const folder = temporaryFolder();
@@ -102,6 +103,27 @@ describe("saccade serve", () => {
     };
     expect(models.data.map(({ id }) => id)).toEqual(["eyes"]);
     child.kill("SIGINT");
+    expect((await ended).code).toBe(0);
+  });
+
+  it("serves every embedded model where none is named, and lets pages fetch them", async () => {
+    const embedded = (await listEmbeddedModels()).map(({ name }) => name);
+    if (embedded.length === 0) {
+      const { code, stderr } = await runCli(["serve", "--port", "0"]);
+      expect([code, stderr]).toEqual([2, expect.stringContaining("serve needs a model")]);
+      return;
+    }
+    const { child, ended, output, url } = await startServe();
+    expect(output).toContain(`"model":"${embedded[0]}"`);
+    const models = (await (await fetch(`${url}/v1/models`)).json()) as {
+      data: readonly { id: string; browser: { files: string } | null }[];
+    };
+    expect(models.data.map(({ id }) => id)).toEqual(embedded);
+    for (const { browser } of models.data) {
+      expect((await fetch(`${url}${browser?.files}config.json`)).status).toBe(200);
+    }
+    expect((await fetch(url)).headers.get("content-type")).toContain("text/html");
+    child.kill("SIGTERM");
     expect((await ended).code).toBe(0);
   });
 

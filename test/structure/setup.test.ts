@@ -59,6 +59,12 @@ beforeEach(() => {
     '{ "extends": "./tsconfig.json", "compilerOptions": { "rootDir": "src" }, "include": ["src"] }',
   );
   write("src/first.ts", "export const first: number = 1;\n");
+  write("web/index.html", "<title>page</title>\n");
+  // Stands for the bundler: the page is its source.
+  write(
+    "node_modules/vite/bin/vite.js",
+    'require("node:fs").cpSync("web", process.env.SACCADE_DIST + "/page", { recursive: true });\n',
+  );
   write(
     "bin/npm",
     '#!/bin/sh\necho "$@" >> npm-calls\n' +
@@ -71,7 +77,7 @@ beforeEach(() => {
 describe("set-up", () => {
   it("builds what is not built, and is silent the second time", () => {
     expect(run("setup.mjs")).toMatchObject({ status: 0, npm: ["run build"] });
-    expect(readdirSync(join(clone, "dist")).sort()).toEqual([".inputs", "first.js"]);
+    expect(readdirSync(join(clone, "dist")).sort()).toEqual([".inputs", "first.js", "page"]);
     expect(run("setup.mjs")).toEqual({ status: 0, stdout: "", stderr: "", npm: [] });
   });
 
@@ -80,7 +86,7 @@ describe("set-up", () => {
     run("setup.mjs");
     rmSync(join(clone, "src/second.ts"));
     expect(run("setup.mjs").npm).toEqual(["run build"]);
-    expect(readdirSync(join(clone, "dist")).sort()).toEqual([".inputs", "first.js"]);
+    expect(readdirSync(join(clone, "dist")).sort()).toEqual([".inputs", "first.js", "page"]);
   });
 
   it("shows a failed build whole, exits with 1 and keeps the build before it", () => {
