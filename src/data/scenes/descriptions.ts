@@ -31,7 +31,7 @@ const describeCells = ({ grid }: SimpleScene, isThingFirst: () => boolean): stri
 
 const describeSimple = (scene: SimpleScene, random: RandomStream): string[] => {
   const { background } = scene;
-  const cells = describeCells(scene, () => random.chance(0.5));
+  const cells = describeCells(scene, () => !random.chance(0.5));
   const extreme = size.ask(scene, random);
   return [
     ...cells,
@@ -105,12 +105,16 @@ export const describeScene = (scene: Scene, variant = 0): string => {
 };
 
 /**
- * What stands in each cell of a scene, row by row, always in the same words: nothing is left to chance, so that all that
- * a model cannot yet foretell is what it sees. Undefined for scenes that are no grid.
+ * What stands in each cell of a scene, always in the same words: row by row, or in random order where `variant` is given.
+ * All that a model cannot yet foretell is then what it sees, at the place that it has just named. Undefined for scenes
+ * that are no grid.
  */
-export const listCells = (scene: Scene): string | undefined =>
-  scene.kind === "simple"
-    ? describeCells(scene, () => false)
-        .map(sentence)
-        .join(" ")
-    : undefined;
+export const listCells = (scene: Scene, variant?: number): string | undefined => {
+  if (scene.kind !== "simple") return undefined;
+  const cells = describeCells(scene, () => false);
+  const ordered =
+    variant === undefined
+      ? cells
+      : createRandomStream(scene.key, "description", variant).shuffle(cells);
+  return ordered.map(sentence).join(" ");
+};

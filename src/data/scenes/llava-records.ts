@@ -6,8 +6,8 @@ import { type Scene, sceneId } from "./scene.js";
 import { sampleList } from "./texts.js";
 
 /**
- * `questions` and `descriptions` about an image; `cells`, what stands in each cell row by row, as a caption without a
- * request (template `plain`). Without an image: `texts`, questions about a description; `retellings`, the same facts in
+ * `questions` and `descriptions` about an image; `cells`, what stands in each cell row by row, and `places`, the same in
+ * random order, as captions without a request (template `plain`). Without an image: `texts`, questions about a description; `retellings`, the same facts in
  * another order, where nearly every word must be looked up in the description; `lists`, words to be said again and
  * again, the simplest lookup and the first that a decoder learns.
  */
@@ -18,6 +18,7 @@ export const recordContents = [
   "retellings",
   "lists",
   "cells",
+  "places",
 ] as const;
 export type RecordContent = (typeof recordContents)[number];
 
@@ -89,18 +90,18 @@ export const createRecords = (
     questions: [],
   });
 
-  const list = (): SceneRecord[] => {
-    const cells = listCells(scene);
+  const list = (content: "cells" | "places"): SceneRecord[] => {
+    const cells = listCells(scene, content === "cells" ? undefined : (variant ?? 0));
     if (cells === undefined) return [];
     return [
       {
-        id: `${id}-cells`,
+        id: `${id}-${content}`,
         ...media,
         conversations: [
           { from: "human", value: placeholder },
           { from: "gpt", value: cells },
         ],
-        content: "cells",
+        content,
         questions: [],
       },
     ];
@@ -135,7 +136,7 @@ export const createRecords = (
 
   return contents.flatMap((content) => {
     if (content === "descriptions") return describe();
-    if (content === "cells") return list();
+    if (content === "cells" || content === "places") return list(content);
     if (content === "retellings") return retell();
     if (content === "lists") return repeat();
     return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);
