@@ -24,6 +24,8 @@ export type SliceProcessorConfig = {
   readonly numQueries?: number;
   /** Patches whose multiples the sides of its views are: 1, or 2 with a compressor before the resampler. */
   readonly queryUnit?: 1 | 2;
+  /** Absent: slices. */
+  readonly encoding?: SliceOptions["encoding"];
   /** Whether prompts number their images. */
   readonly usesImageIds: boolean;
   readonly scaling: PixelScaling;
@@ -61,6 +63,8 @@ const schema = z.object({
   scale_resolution: count.default(448),
   patch_size: count.default(14),
   slice_mode: z.boolean().default(true),
+  // Our own field: the paper's "global encoding" (section 2.1) has none.
+  encoding: z.enum(["slice", "global"]).optional(),
   downsample_mode: z.enum(["16x", "4x"]).default("16x"),
   use_image_id: z.boolean().default(true),
   do_resize: z.literal(true).default(true),
@@ -135,6 +139,7 @@ export const parseSliceConfig = (settings: SliceSettings): SliceProcessorConfig 
     downsampleMode: data.downsample_mode,
     fourfoldUnit: isTransformers ? "compat" : "paper",
     ...(numQueries !== undefined && { numQueries }),
+    ...(data.encoding !== undefined && { encoding: data.encoding }),
     usesImageIds: data.use_image_id,
     scaling: {
       rescaleFactor: data.do_rescale ? data.rescale_factor : null,
@@ -165,7 +170,7 @@ export const resolveSlicing = (
   config: SliceProcessorConfig,
   { maxSlices, downsampleMode, ...limits }: SliceRequest = {},
 ): { readonly options: SliceOptions; readonly reduction: ViewReduction } => {
-  const { patchSidePx, viewSidePx, numQueries } = config;
+  const { patchSidePx, viewSidePx, numQueries, encoding } = config;
   const mode = downsampleMode ?? config.downsampleMode;
   if (!downsampleModes.includes(mode) || (numQueries !== undefined && downsampleMode)) {
     throw new OptionsError(
@@ -175,6 +180,7 @@ export const resolveSlicing = (
   }
   return {
     options: {
+      ...(encoding !== undefined && { encoding }),
       ...limits,
       maxSlices: maxSlices ?? config.maxSlices,
       viewSidePx,

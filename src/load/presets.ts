@@ -206,8 +206,6 @@ const scenesLlavaMiniConfig = {
  * baseline that recipes/scenes-llava-uhd.yaml puts the compressor into. Images are scaled to CLIP's
  * mean and deviation, as the tower knows them.
  */
-const scenesSliceConfig = { max_slice_nums: 9, scale_resolution: 128, patch_size: 16 };
-
 const scenesLlavaUhdConfig = {
   model_type: "llava_uhd_v4",
   text_model_type: "llama",
@@ -216,13 +214,13 @@ const scenesLlavaUhdConfig = {
   vision_feature_layer: scenesLlavaConfig.mm_vision_select_layer,
   merger_times: 2,
   downsample_mode: "16x",
-  slice_config: scenesSliceConfig,
+  slice_config: { max_slice_nums: 9, scale_resolution: 128, patch_size: 16 },
   torch_dtype: "float32",
 };
 
+/** How images are cut, the model's own config says, so that a recipe can change it. */
 const scenesUhdPreprocessorConfig = {
   image_processor_type: "MiniCPMVImageProcessor",
-  ...scenesSliceConfig,
   slice_mode: true,
   use_image_id: true,
   image_mean: preprocessorConfig.image_mean,

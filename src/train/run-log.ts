@@ -30,7 +30,8 @@ export const runEventSchema = z.discriminatedUnion("event", [
     loss: finite,
     gradientNorm: finite,
     rates: z.record(z.string(), finite),
-    tokens: z.int(),
+    /** Supervised tokens, as the stage weighs them. */
+    tokens: z.number().min(0),
     stepMs: finite,
     /** Of it, waiting for data. */
     dataMs: finite,
@@ -40,7 +41,7 @@ export const runEventSchema = z.discriminatedUnion("event", [
     event: z.literal("validation"),
     stage: z.string(),
     loss: finite,
-    tokens: z.int(),
+    tokens: z.number().min(0),
     ...common,
   }),
   z.object({ event: z.literal("checkpoint"), saveMs: finite, ...common }),

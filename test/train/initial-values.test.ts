@@ -3,57 +3,23 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
 import { OptionsError, RecipeError, WeightsMismatchError } from "../../src/errors.js";
-import { writeModel } from "../../src/load/model-writer.node.js";
-import { initParameters } from "../../src/load/new-model.node.js";
-import { type ModelSettings, presets } from "../../src/load/presets.js";
+import { presets } from "../../src/load/presets.js";
 import { listParameters } from "../../src/nn/parameter-scope.js";
 import { resizePositionTable } from "../../src/reduce/position-tables.js";
 import { parseSystem } from "../../src/systems/system.js";
 import { float32 } from "../../src/tensor-data.js";
 import { parseRecipe } from "../../src/train/recipe.js";
 import { openStartingModel, type StartingModel } from "../../src/train/starting-model.node.js";
+import { smallLlava, smallUhd, smallWidth, writeSmallModel } from "../support/small-scenes.js";
 
-/** The presets of Scenes with fewer and narrower layers. */
-const fewer = {
-  hidden_size: 24,
-  intermediate_size: 32,
-  num_hidden_layers: 2,
-  num_attention_heads: 2,
-};
 const llava = presets["scenes-llava"];
 const uhd = presets["scenes-llava-uhd"];
-const uhdTower = (uhd.config as { vision_config: object }).vision_config;
-const smallLlava = {
-  config: { ...llava.config, ...fewer, num_key_value_heads: 2, mm_hidden_size: 24 },
-  visionConfig: { ...llava.visionConfig, ...fewer },
-  preprocessorConfig: llava.preprocessorConfig,
-};
-const smallUhd = {
-  config: {
-    ...uhd.config,
-    ...fewer,
-    num_key_value_heads: 2,
-    vision_config: { ...uhdTower, ...fewer },
-  },
-  preprocessorConfig: uhd.preprocessorConfig,
-};
-
-const tokenizerFiles = ["tokenizer.json", "tokenizer_config.json"].map(
-  (name) => new URL(`../../models/scenes-tokenizer/${name}`, import.meta.url),
-);
 
 let root = "";
-const write = (name: string, settings: ModelSettings, seed: number) =>
-  writeModel(join(root, name), {
-    ...settings,
-    card: "",
-    tokenizerFiles,
-    parameterValue: initParameters(settings.config, settings.visionConfig, seed),
-  });
 beforeAll(async () => {
   root = await mkdtemp(join(tmpdir(), "saccade-initial-"));
-  await write("llava", smallLlava, 1);
-  await write("uhd", smallUhd, 2);
+  await writeSmallModel(join(root, "llava"), smallLlava, 1);
+  await writeSmallModel(join(root, "uhd"), smallUhd, 2);
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
@@ -113,8 +79,8 @@ ${entry('["vision.positions"]', "interpolated", "llava")}`,
       if (name === "vision.positions") {
         const table = await llava.read(name);
         expect([table.shape, value.shape]).toEqual([
-          [37, 24],
-          [65, 24],
+          [37, smallWidth],
+          [65, smallWidth],
         ]);
         expect(value.data).toEqual(resizePositionTable(table, 65).data);
       } else if (name.startsWith("merger.")) {
