@@ -13,6 +13,8 @@ export {
   entropyByClass,
   totalEntropy,
 } from "./analyze/attention-by-class.js";
+export { type ExplainOptions, type Explanation, explainAnswer } from "./analyze/explanation.js";
+export type { HeatMaps } from "./analyze/heat-maps.js";
 export { answerWithHidden, type HiddenAnswer } from "./analyze/hidden-answer.js";
 export {
   type CompressorAttention,

@@ -4,11 +4,12 @@ import { basename } from "node:path";
 import type { Command } from "commander";
 import sharp from "sharp";
 import { decodeImage } from "../image/decode.node.js";
-import { defaultMaxPixels, type RgbImage, type Size } from "../image/image.js";
+import type { RgbImage, Size } from "../image/image.js";
 import { isRefused, type PublishedPlan, planPublished } from "../load/published-plans.js";
 import type { CommandContext } from "./command-context.js";
 import { UsageError } from "./exit.js";
 import { option, parseCount } from "./options.js";
+import { toDataAddress } from "./picture-address.js";
 import { describeViews, drawPlans } from "./plan-drawing.js";
 import { formatTable } from "./table.js";
 
@@ -21,9 +22,6 @@ type PlanFlags = {
 };
 
 type Plans = ReturnType<typeof planPublished>;
-
-/** Long side of the picture that is put into a drawing, in pixels. */
-const pictureSidePx = 1200;
 
 const sizePattern = /^(\d+)x(\d+)$/i;
 
@@ -38,16 +36,6 @@ const openSubject = async (
   const image = await decodeImage(subject);
   const size = { width: image.width, height: image.height };
   return { size, title: `${basename(subject)}: ${size.width}x${size.height}`, image };
-};
-
-/** A smaller JPEG of the image as a data address: enough for a drawing. */
-const toDataAddress = async ({ data, width, height }: RgbImage): Promise<string> => {
-  const raw = { width, height, channels: 3 as const };
-  const jpeg = await sharp(data, { raw, limitInputPixels: defaultMaxPixels })
-    .resize(pictureSidePx, pictureSidePx, { fit: "inside", withoutEnlargement: true })
-    .jpeg({ quality: 85 })
-    .toBuffer();
-  return `data:image/jpeg;base64,${jpeg.toString("base64")}`;
 };
 
 const toJson = (size: Size, plans: Plans): string => {

@@ -9,6 +9,7 @@ import { addDemoCommand } from "./demo.js";
 import { checkSwitches } from "./environment.js";
 import { addEvalCommand } from "./eval.js";
 import { endingOf, exitCodes, Interrupted } from "./exit.js";
+import { addExplainCommand } from "./explain.js";
 import { addInitCommand } from "./init.js";
 import { addInspectCommand } from "./inspect.js";
 import { addMergeCommand } from "./merge.js";
@@ -30,6 +31,7 @@ const adders = [
   addChatCommand,
   addServeCommand,
   addInspectCommand,
+  addExplainCommand,
   addCostCommand,
   addPlanCommand,
   addVerifyCommand,
