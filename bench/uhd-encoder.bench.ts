@@ -17,7 +17,7 @@ import { openGemmMix } from "./bare-gemm.js";
 import { createRandomWeights, randomFloats } from "./random-weights.js";
 import { note, printReport } from "./report.js";
 
-const rounds = Number(process.env.ROUNDS ?? 5);
+const rounds = Number(process.env.ROUNDS ?? 2);
 const shared = { hidden_size: 4096, vision_config: { model_type: "siglip_vision_model" } };
 const early = parseUhdVisionConfig({ ...shared, insert_layer_id: 6 });
 const after = parseUhdVisionConfig({ ...shared, insert_layer_id: null, merger_times: 2 });

@@ -1,6 +1,7 @@
 import { readFileSync } from "node:fs";
 import { Command } from "commander";
 import { addAskCommand } from "./ask.js";
+import { addBenchCommand } from "./bench.js";
 import { addChatCommand } from "./chat.js";
 import type { CommandContext } from "./command-context.js";
 import { applyConfigFile } from "./config-file.js";
@@ -33,6 +34,7 @@ const adders = [
   addInspectCommand,
   addExplainCommand,
   addCostCommand,
+  addBenchCommand,
   addPlanCommand,
   addVerifyCommand,
   addEvalCommand,
