@@ -104,17 +104,23 @@ export const describeScene = (scene: Scene, variant = 0): string => {
   return facts.map(sentence).join(" ");
 };
 
+/** How `listCells` goes through a grid. */
+export type CellOrder = "cells" | "places" | "things";
+
 /**
- * What stands in each cell of a scene, always in the same words: row by row, or in random order where `variant` is given.
- * All that a model cannot yet foretell is then what it sees, at the place that it has just named. Undefined for scenes
+ * What stands in each cell of a scene, always in the same words, so that all that a model cannot yet foretell is what it
+ * sees. `cells`: row by row. `places`: in random order, so that the cell must be found by the place just named. `things`:
+ * what is there and then where, without empty cells, so that the place must be found by the thing. Undefined for scenes
  * that are no grid.
  */
-export const listCells = (scene: Scene, variant?: number): string | undefined => {
+export const listCells = (scene: Scene, order: CellOrder, variant = 0): string | undefined => {
   if (scene.kind !== "simple") return undefined;
-  const cells = describeCells(scene, () => false);
+  const sentences = describeCells(scene, () => order === "things");
+  const told =
+    order === "things"
+      ? sentences.filter((_, at) => thingAt(scene.grid, cellsOf(scene.grid)[at]) !== undefined)
+      : sentences;
   const ordered =
-    variant === undefined
-      ? cells
-      : createRandomStream(scene.key, "description", variant).shuffle(cells);
+    order === "cells" ? told : createRandomStream(scene.key, "description", variant).shuffle(told);
   return ordered.map(sentence).join(" ");
 };

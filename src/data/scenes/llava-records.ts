@@ -1,13 +1,13 @@
 /** Records of LLaVA's training JSON: what is shown, who says what, and what is asked in it. */
-import { describeScene, listCells } from "./descriptions.js";
+import { type CellOrder, describeScene, listCells } from "./descriptions.js";
 import { type QuestionOptions, questionsFor } from "./questions/index.js";
 import type { Question } from "./questions/question.js";
 import { type Scene, sceneId } from "./scene.js";
 import { sampleList } from "./texts.js";
 
 /**
- * `questions` and `descriptions` about an image; `cells`, what stands in each cell row by row, and `places`, the same in
- * random order, as captions without a request (template `plain`). Without an image: `texts`, questions about a description; `retellings`, the same facts in
+ * `questions` and `descriptions` about an image. `cells`, `places` and `things` (`listCells`) are captions of it without
+ * a request (template `plain`). Without an image: `texts`, questions about a description; `retellings`, the same facts in
  * another order, where nearly every word must be looked up in the description; `lists`, words to be said again and
  * again, the simplest lookup and the first that a decoder learns.
  */
@@ -19,6 +19,7 @@ export const recordContents = [
   "lists",
   "cells",
   "places",
+  "things",
 ] as const;
 export type RecordContent = (typeof recordContents)[number];
 
@@ -90,8 +91,8 @@ export const createRecords = (
     questions: [],
   });
 
-  const list = (content: "cells" | "places"): SceneRecord[] => {
-    const cells = listCells(scene, content === "cells" ? undefined : (variant ?? 0));
+  const list = (content: CellOrder): SceneRecord[] => {
+    const cells = listCells(scene, content, variant);
     if (cells === undefined) return [];
     return [
       {
@@ -136,7 +137,7 @@ export const createRecords = (
 
   return contents.flatMap((content) => {
     if (content === "descriptions") return describe();
-    if (content === "cells" || content === "places") return list(content);
+    if (content === "cells" || content === "places" || content === "things") return list(content);
     if (content === "retellings") return retell();
     if (content === "lists") return repeat();
     return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);

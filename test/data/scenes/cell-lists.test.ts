@@ -13,7 +13,7 @@ test("cells are told row by row, each with what stands in it", () => {
   const rows = ["top", "middle", "bottom"];
   const columns = ["left", "centre", "right"];
   for (const scene of scenes) {
-    const sentences = sentencesOf(listCells(scene));
+    const sentences = sentencesOf(listCells(scene, "cells"));
     expect(sentences).toHaveLength(scene.grid.rows * scene.grid.columns);
     const places = sentences.map((sentence) => {
       const [, vertical = "middle", horizontal] =
@@ -28,18 +28,30 @@ test("cells are told row by row, each with what stands in it", () => {
 test("places are the same sentences in an order that follows from the variant", () => {
   let numMoved = 0;
   for (const scene of scenes) {
-    const cells = sentencesOf(listCells(scene));
-    const places = sentencesOf(listCells(scene, 5));
+    const cells = sentencesOf(listCells(scene, "cells"));
+    const places = sentencesOf(listCells(scene, "places", 5));
     expect([...places].sort()).toEqual([...cells].sort());
-    expect(listCells(scene, 5)).toBe(places.join(" "));
+    expect(listCells(scene, "places", 5)).toBe(places.join(" "));
     numMoved += Number(places.join() !== cells.join());
   }
   expect(numMoved).toBeGreaterThan(50);
 });
 
+test("things come before their places, once each, without empty cells", () => {
+  for (const scene of scenes) {
+    const sentences = sentencesOf(listCells(scene, "things", 2));
+    expect(sentences).toHaveLength(scene.grid.things.length);
+    const cells = listCells(scene, "cells");
+    for (const sentence of sentences) {
+      const [, what, place] = /^(An? .+) is at the ([a-z ]+)\.$/.exec(sentence) ?? [];
+      expect(cells).toContain(`The ${place} shows ${what?.[0].toLowerCase()}${what?.slice(1)}.`);
+    }
+  }
+});
+
 test("scenes that are no grid have none", () => {
   expect(
-    listCells(sampleScene({ seed: 3, split: "train", index: 0, kind: "detail" })),
+    listCells(sampleScene({ seed: 3, split: "train", index: 0, kind: "detail" }), "cells"),
   ).toBeUndefined();
 });
 
