@@ -6,6 +6,7 @@ import { afterAll, beforeAll, describe, expect, it } from "vitest";
 import { findChromium } from "../../scripts/chromium.mjs";
 import { type RunningServer, startServer } from "../../src/server/index.js";
 import { hasChromium } from "../support/chromium-page.js";
+import { fixturePath } from "../support/recorded-preprocessing.js";
 import { askAbout, dataUrl, hookTimeoutMs, randomPng } from "../support/server.js";
 import { useModelFolders } from "../support/tiny-models.js";
 
@@ -23,7 +24,7 @@ const openPage = async (size = { width: 1200, height: 900 }): Promise<Page> => {
   await opened.goto(server.url);
   await opened.getByLabel("API key").fill(apiKey);
   await opened.getByRole("button", { name: "Continue" }).click();
-  await opened.getByLabel("Model", { exact: true }).waitFor();
+  await opened.getByLabel("Model", { exact: true }).waitFor({ state: "attached" });
   return opened;
 };
 
@@ -42,7 +43,7 @@ beforeAll(async () => {
 afterAll(async () => {
   await browser?.close();
   await server?.close();
-});
+}, hookTimeoutMs);
 
 /** What the server answers to the same question, asked without the page. */
 const askServer = async (model: string, text: string, look: object = {}) => {
@@ -93,6 +94,9 @@ const ask = async (on: Page, text: string): Promise<Locator> => {
   return turn;
 };
 
+/** The page has as long as a slow machine needs. */
+const poll = <Value>(read: () => Promise<Value>) => expect.poll(read, { timeout: 30_000 });
+
 const newConversation = (on: Page) => on.getByRole("button", { name: "New conversation" }).click();
 
 /** What axe calls serious or critical. */
@@ -122,7 +126,7 @@ describe.skipIf(!hasChromium)("the page", () => {
     await setLongestAnswer(page, 24);
     await dropPicture(page);
     const plan = page.getByTestId("plan");
-    await expect.poll(() => plan.textContent()).toMatch(/^up to \d+ tokens of vision/);
+    await poll(() => plan.textContent()).toMatch(/^up to \d+ tokens of vision/);
     await page.evaluate(() => {
       const seen = new Set<number>();
       Object.assign(globalThis, { seenLengths: seen });
@@ -158,11 +162,11 @@ describe.skipIf(!hasChromium)("the page", () => {
     const plan = page.getByTestId("plan");
     const budget = page.getByRole("group", { name: "Tokens of a view" });
     await budget.getByLabel("16", { exact: true }).check();
-    await expect.poll(() => plan.textContent()).toMatch(/^\d+ tokens of vision/);
+    await poll(() => plan.textContent()).toMatch(/^\d+ tokens of vision/);
     const most = Number.parseInt((await plan.textContent()) ?? "", 10);
     await budget.getByLabel("1", { exact: true }).check();
     const tokensNow = async () => Number.parseInt((await plan.textContent()) ?? "", 10);
-    await expect.poll(tokensNow).toBeLessThan(most);
+    await poll(tokensNow).toBeLessThan(most);
     const planned = await tokensNow();
     const turn = await ask(page, "What is this?");
     const expected = await askServer("avg", "What is this?", { granularity: 1 });
@@ -178,7 +182,7 @@ describe.skipIf(!hasChromium)("the page", () => {
     const asked: string[] = [];
     page.on("request", (request) => asked.push(`${request.method()} ${request.url()}`));
     await dropPicture(page);
-    await expect.poll(() => page.getByTestId("plan").textContent()).toMatch(/tokens of vision/);
+    await poll(() => page.getByTestId("plan").textContent()).toMatch(/tokens of vision/);
     const turn = await ask(page, "What is this?");
     expect(asked.filter((line) => line.startsWith("POST"))).toEqual([]);
     page.removeAllListeners("request");
@@ -216,17 +220,35 @@ describe.skipIf(!hasChromium)("the page", () => {
     await page.getByRole("button", { name: "Ask", exact: true }).click();
     await page.waitForFunction(() => document.querySelector(".answer-text")?.textContent !== "");
     await page.getByRole("button", { name: "Stop" }).click();
-    await page.getByText("Stopped.").waitFor();
+    await page.locator(".answer.stopped").waitFor();
     await page.getByRole("button", { name: "Ask", exact: true }).waitFor();
     await setLongestAnswer(page, 24);
   });
+
+  it("looks at the frames of a video, on the server and in the browser", async () => {
+    await newConversation(page);
+    await page.getByLabel("Model", { exact: true }).selectOption("mini");
+    for (const place of ["server", "wasm"]) {
+      await newConversation(page);
+      await page.getByLabel("Answers", { exact: true }).selectOption(place);
+      await page.setInputFiles("#files", fixturePath("video/clip.webm"));
+      await poll(() => page.getByTestId("plan").textContent()).toMatch(/tokens? of vision/);
+      const turn = await ask(page, `What happens? (${place})`);
+      expect(await turn.getByRole("alert").count()).toBe(0);
+      const seen = await turn.locator(".medium-text").textContent();
+      const [, sampled] = /(\d+) of \d+ frames/.exec(seen ?? "") ?? [];
+      expect(seen, place).toMatch(new RegExp(`^${sampled} token`));
+      expect(await turn.locator(".views .view").count()).toBeGreaterThan(0);
+    }
+    await page.getByLabel("Model", { exact: true }).selectOption("avg");
+  }, 120_000);
 
   it("tells what the server refuses, and goes on", async () => {
     await newConversation(page);
     await page.getByLabel("Model", { exact: true }).selectOption("mini");
     await dropPicture(page, "first.png");
     await dropPicture(page, "second.png");
-    await expect.poll(() => page.getByTestId("plan").textContent()).toMatch(/takes 1 image/);
+    await poll(() => page.getByTestId("plan").textContent()).toMatch(/takes 1 image/);
     const turn = await ask(page, "Both?");
     expect(await turn.getByRole("alert").textContent()).toMatch(/takes 1 image or video/);
     await newConversation(page);
@@ -265,19 +287,26 @@ describe.skipIf(!hasChromium)("the page", () => {
   });
 
   it("can be used by keyboard alone: everything is reached and seen, dialogues give the focus back", async () => {
-    await newConversation(page);
-    await page.evaluate(() => (document.activeElement as HTMLElement | null)?.blur());
+    await page.reload();
+    await page.getByLabel("Model", { exact: true }).waitFor();
     const reached: string[] = [];
+    const unseen: string[] = [];
     for (let step = 0; step < 40; step += 1) {
       await page.keyboard.press("Tab");
-      const name = await page.evaluate(() => {
+      const [name, isSeen] = await page.evaluate(() => {
         const focused = document.activeElement;
-        if (!(focused instanceof HTMLElement) || focused === document.body) return "";
-        return focused.id || focused.textContent || focused.getAttribute("name") || "?";
+        if (!(focused instanceof HTMLElement) || focused === document.body) return ["", true];
+        // A question's frame and a choice's name show the focus for what they hold.
+        const shown = focused.matches("[type=radio]") ? focused.nextElementSibling : focused;
+        const { outlineStyle, outlineWidth } = getComputedStyle(shown ?? focused);
+        const hasOutline = outlineStyle !== "none" && Number.parseFloat(outlineWidth) >= 1;
+        return [focused.id || focused.textContent || "?", hasOutline || focused.id === "question"];
       });
       if (name === "") break;
-      reached.push(name.trim());
+      reached.push(String(name).trim());
+      if (!isSeen) unseen.push(String(name));
     }
+    expect(unseen).toEqual([]);
     const order = ["Skip to the question", "Side by side", "Settings", "New conversation"];
     expect(reached.filter((name) => order.includes(name))).toEqual(order);
     expect(reached).toContain("question");
@@ -297,10 +326,14 @@ describe.skipIf(!hasChromium)("the page", () => {
   ] as const)("has no serious fault for axe: %s, %i pixels wide", async (colorScheme, width) => {
     const opened = await openPage({ width, height: 840 });
     await opened.emulateMedia({ colorScheme });
+    // A phone has no room for the controls until they are asked for.
+    const closed = opened.locator(".lane:not([open]) > summary");
+    expect(await closed.count()).toBe(width < 768 ? 1 : 0);
+    if (width < 768) await closed.click();
     const faults = [...(await findFaults(opened))];
     await opened.getByRole("button", { name: "Side by side" }).click();
     await dropPicture(opened);
-    await expect.poll(() => opened.getByTestId("plan").first().textContent()).toMatch(/vision/);
+    await poll(() => opened.getByTestId("plan").first().textContent()).toMatch(/vision/);
     faults.push(...(await findFaults(opened)));
     await ask(opened, "What is this?");
     faults.push(...(await findFaults(opened)));

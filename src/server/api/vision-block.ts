@@ -28,6 +28,9 @@ const choiceBlock = ({ detail, granularity, maxSoftTokens, slicing }: TokenChoic
   downsample_mode: slicing?.downsampleMode,
 });
 
+const awaitsRouter = ({ tokenOptions, routes }: MediaReport): boolean =>
+  routes === undefined && tokenOptions !== undefined && tokenOptions.allowed.length > 1;
+
 const mediumBlock = (report: MediaReport, { asked, choice, original }: AppliedLook) => ({
   type: report.type,
   /** As it was looked at; `original` is there where the request had it resized first. */
@@ -39,6 +42,8 @@ const mediumBlock = (report: MediaReport, { asked, choice, original }: AppliedLo
   asked: orUndefined(asked) && lookBlock(asked),
   applied: orUndefined(choice) && choiceBlock(choice),
   granularities: report.tokenOptions?.all,
+  /** There while a router is still to choose: `tokens` is the most that it may. */
+  ...(awaitsRouter(report) && { awaits_router: true }),
   routes: report.routes?.map(({ granularity, tokens, chosenBy, probabilities }) => ({
     granularity,
     tokens,

@@ -41,6 +41,10 @@ const medium = object({
     object({ granularity: integer("Tokens of a view"), tokens: integer("Tokens of the image") }),
     "What there is to choose, coarsest first",
   ),
+  awaits_router: {
+    const: true,
+    description: "There while a router is still to choose: `tokens` is the most that it may",
+  },
   routes: list(
     object({
       granularity: integer("Tokens of a view"),

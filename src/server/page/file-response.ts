@@ -1,6 +1,6 @@
 /** Files as HTTP answers: whole or one range, with a tag by which a browser asks again. */
 import { createReadStream } from "node:fs";
-import { stat } from "node:fs/promises";
+import { readFile, stat } from "node:fs/promises";
 import { extname } from "node:path";
 import { Readable } from "node:stream";
 
@@ -10,6 +10,8 @@ export type SentFile = {
   readonly bytes: number;
   readonly etag: string;
   readonly headers: Readonly<Record<string, string>>;
+  /** Its bytes, where they are held in memory: what is sent then stays what it was. */
+  readonly content?: Uint8Array<ArrayBuffer>;
 };
 
 const contentTypes: Readonly<Record<string, string>> = {
@@ -51,9 +53,19 @@ const parseRange = (
   return first <= last ? [first, last] : null;
 };
 
+/** A small file, held in memory. Throws what the file system throws. */
+export const holdFile = async (
+  path: string,
+  headers: Readonly<Record<string, string>>,
+): Promise<SentFile> => {
+  const described = await describeFile(path, headers);
+  const content = new Uint8Array(await readFile(path));
+  return { ...described, content, bytes: content.byteLength };
+};
+
 /** The answer to a request for a file. */
 export const fileResponse = (request: Request, file: SentFile): Response => {
-  const { path, bytes, etag } = file;
+  const { path, bytes, etag, content } = file;
   const headers = new Headers({ ...file.headers, etag, "accept-ranges": "bytes" });
   if (request.headers.get("if-none-match") === etag) {
     return new Response(null, { status: 304, headers });
@@ -69,6 +81,9 @@ export const fileResponse = (request: Request, file: SentFile): Response => {
   if (range !== undefined) headers.set("content-range", `bytes ${first}-${last}/${bytes}`);
   const status = range === undefined ? 200 : 206;
   if (request.method === "HEAD" || bytes === 0) return new Response(null, { status, headers });
+  if (content !== undefined) {
+    return new Response(content.subarray(first, last + 1), { status, headers });
+  }
   const stream = Readable.toWeb(createReadStream(path, { start: first, end: last }));
   return new Response(stream as ReadableStream<Uint8Array>, { status, headers });
 };

@@ -3,7 +3,7 @@ import { readdir } from "node:fs/promises";
 import { createRequire } from "node:module";
 import { dirname, join, relative, sep } from "node:path";
 import { fileURLToPath } from "node:url";
-import { describeFile, type SentFile } from "./file-response.js";
+import { describeFile, holdFile, type SentFile } from "./file-response.js";
 
 /** The built page; the same from `src/` and from `dist/`. */
 const pageFolder = fileURLToPath(new URL("../../../dist/page/", import.meta.url));
@@ -38,7 +38,10 @@ const pageHeaders = {
 /** Names of built files hold a hash of their content. */
 const unchanging = "public, max-age=31536000, immutable";
 
-/** The page's files by the path at which they are asked for; none where the page was not built. */
+/**
+ * The page's files by the path at which they are asked for; none where the page was not built. They
+ * are held in memory, so that a server goes on sending one and the same page while it is built anew.
+ */
 export const listPageFiles = async (folder = pageFolder): Promise<Map<string, SentFile>> => {
   const files = new Map<string, SentFile>();
   const found = await readdir(folder, { recursive: true, withFileTypes: true }).catch(() => []);
@@ -47,7 +50,7 @@ export const listPageFiles = async (folder = pageFolder): Promise<Map<string, Se
     const path = join(entry.parentPath, entry.name);
     const name = relative(folder, path).split(sep).join("/");
     const cache = name.startsWith("assets/") ? unchanging : "no-cache";
-    const file = await describeFile(path, { ...pageHeaders, "cache-control": cache });
+    const file = await holdFile(path, { ...pageHeaders, "cache-control": cache });
     files.set(name === "index.html" ? "/" : `/${name}`, file);
   }
   if (files.size === 0) return files;

@@ -41,6 +41,7 @@ const seenOf = ({
     chosenBy,
     ...(probabilities && { probabilities }),
   })),
+  awaitsRouter: routes === undefined && (tokenOptions?.allowed.length ?? 0) > 1,
   ...(frames && { frames: { sampled: frames.sampled, total: frames.total } }),
 });
 

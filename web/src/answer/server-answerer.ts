@@ -18,6 +18,7 @@ type WireVision = {
   readonly media: readonly (Pick<SeenMedium, "type" | "width" | "height" | "tokens" | "views"> & {
     readonly granularities?: SeenMedium["granularities"];
     readonly routes?: readonly WireRoute[];
+    readonly awaits_router?: true;
     readonly frames?: SeenMedium["frames"];
     readonly original?: { readonly width: number; readonly height: number };
   })[];
@@ -39,6 +40,7 @@ const planOf = (vision: WireVision, promptTokens: number): Plan => ({
       ...route,
       chosenBy: chosen_by,
     })),
+    awaitsRouter: rest.awaits_router === true,
     ...(rest.frames && { frames: rest.frames }),
   })),
   flops: vision.flops.total,

@@ -32,6 +32,8 @@ export type SeenMedium = {
   readonly views: readonly SeenView[];
   readonly granularities: readonly { readonly granularity: number; readonly tokens: number }[];
   readonly routes: readonly Route[];
+  /** A router is still to choose: `tokens` is the most that it may. */
+  readonly awaitsRouter: boolean;
   readonly frames?: { readonly sampled: number; readonly total: number };
 };
 

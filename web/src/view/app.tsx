@@ -33,9 +33,14 @@ import { Modal } from "./modal.js";
 import { usePlans } from "./plan-state.js";
 import { SettingsDialog } from "./settings-dialog.js";
 import { Turns } from "./turns.js";
-import { useDroppedFiles, useEscape, useFollowedEnd } from "./window-events.js";
+import { useDroppedFiles, useEscape, useFollowedEnd, useMedia } from "./window-events.js";
 
 type Server = { readonly models: readonly ModelCard[]; readonly limits: Limits };
+
+/** Why the server cannot be asked. */
+type Refusal =
+  | { readonly type: "key"; readonly isWrong: boolean }
+  | { readonly type: "problem"; readonly reason: string };
 
 /** The lanes that were set, as far as their models are still there; else the first model. */
 const lanesFor = (lanes: readonly Lane[], models: readonly ModelCard[]): Lane[] => {
@@ -51,7 +56,7 @@ const otherLane = ([first]: readonly Lane[], models: readonly ModelCard[]): Lane
 
 export const App = () => {
   const [server, setServer] = useState<Server>();
-  const [refusal, setRefusal] = useState<"key" | string>();
+  const [refusal, setRefusal] = useState<Refusal>();
   const [settings, setSettings] = useState<Settings>(loadSettings);
   const [conversations, setConversations] = useState<readonly Conversation[]>([]);
   const [text, setText] = useState("");
@@ -70,8 +75,10 @@ export const App = () => {
       setRefusal(undefined);
       setSettings((before) => ({ ...before, lanes: lanesFor(before.lanes, found.models) }));
     } catch (error) {
-      const isKey = error instanceof ServerError && error.status === 401;
-      setRefusal(isKey ? "key" : error instanceof Error ? error.message : String(error));
+      const asksKey = error instanceof ServerError && error.status === 401;
+      const isWrong = loadApiKey() !== "";
+      const reason = error instanceof Error ? error.message : String(error);
+      setRefusal(asksKey ? { type: "key", isWrong } : { type: "problem", reason });
     }
   }, []);
   useEffect(() => void connect(), [connect]);
@@ -116,6 +123,7 @@ export const App = () => {
     setNotice(problems.join(" ").trim());
     textRef.current?.focus();
   };
+  const isWide = useMedia("(min-width: 48.01rem)");
   const isDragging = useDroppedFiles(addFiles);
   useEscape(chat.stop);
   const send = async () => {
@@ -142,7 +150,11 @@ export const App = () => {
     <HistoryPanel
       conversations={conversations}
       currentId={conversation.id}
-      onNew={() => show(emptyConversation())}
+      onNew={() => {
+        setText("");
+        setMedia([]);
+        show(emptyConversation());
+      }}
       onOpen={show}
       onDelete={async ({ id }) => {
         await deleteConversation(id);
@@ -206,11 +218,11 @@ export const App = () => {
       </header>
       <aside>{history}</aside>
       <main ref={mainRef}>
-        {refusal === "key" ? (
-          <KeyForm isWrong={loadApiKey() !== ""} onKey={() => void connect()} />
+        {refusal?.type === "key" ? (
+          <KeyForm isWrong={refusal.isWrong} onKey={() => void connect()} />
         ) : refusal !== undefined ? (
           <div class="problem" role="alert">
-            <p>{refusal}</p>
+            <p>{refusal.reason}</p>
             <button type="button" class="primary" onClick={() => void connect()}>
               Try again
             </button>
@@ -240,6 +252,7 @@ export const App = () => {
                   index={index}
                   count={settings.lanes.length}
                   models={models}
+                  isWide={isWide}
                   onChange={(changed) => setLane(index, changed)}
                 />
                 <LoadingLine lane={lane} answerers={answerers} onReady={countReady} />

@@ -51,7 +51,7 @@ export const PlanLines = ({ plans }: { readonly plans: readonly LanePlan[] }) =>
         {plans.length > 1 && <span>{index === 0 ? "Left: " : "Right: "}</span>}
         {problem ??
           (plan
-            ? `${plan.media.some(({ granularities, routes }) => granularities.length > 1 && routes.length === 0) ? "up to " : ""}${tokensText(plan.visionTokens)} of vision, ${tokensText(plan.promptTokens)} in all, ${formatFlops(plan.flops)} before the answer`
+            ? `${plan.media.some(({ awaitsRouter }) => awaitsRouter) ? "up to " : ""}${tokensText(plan.visionTokens)} of vision, ${tokensText(plan.promptTokens)} in all, ${formatFlops(plan.flops)} before the answer`
             : "")}
       </p>
     ))}

@@ -47,6 +47,21 @@ const withPart = <Key extends keyof Budget>(
   return value === undefined ? rest : { ...rest, [key]: value };
 };
 
+/** A budget in a few words. */
+export const budgetText = (
+  { vision }: ModelCard,
+  { granularity, maxSlices, downsampleMode }: Budget,
+): string => {
+  if (granularity !== undefined) return `${tokensText(granularity)} a view`;
+  const asked = [
+    downsampleMode?.replace("x", "×"),
+    maxSlices !== undefined && `at most ${maxSlices} slices`,
+  ].filter(Boolean);
+  if (asked.length > 0) return asked.join(", ");
+  const hasChoice = vision.granularities !== null || vision.max_slices !== null;
+  return hasChoice ? "auto" : `${tokensText(vision.tokens_per_image)} an image`;
+};
+
 export const BudgetControl = ({
   model,
   budget,

@@ -115,6 +115,7 @@ export const useChat = ({
       } catch (error) {
         if (signal.aborted) {
           change(index, { state: "stopped" });
+          onSaid("Stopped.");
           continue;
         }
         const reason = error instanceof Error ? error.message : String(error);

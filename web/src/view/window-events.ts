@@ -42,6 +42,18 @@ export const useEscape = (onEscape: () => void): void => {
   }, []);
 };
 
+/** Whether a media query holds now. */
+export const useMedia = (query: string): boolean => {
+  const [holds, setHolds] = useState(() => matchMedia(query).matches);
+  useEffect(() => {
+    const list = matchMedia(query);
+    const onChange = () => setHolds(list.matches);
+    list.addEventListener("change", onChange);
+    return () => list.removeEventListener("change", onChange);
+  }, [query]);
+  return holds;
+};
+
 /** So near to the end, a reader is taken to be reading along. */
 const nearPx = 120;
 
