@@ -13,7 +13,7 @@ export type MeasuredRequest = {
   readonly textTokens: number;
   /** Tokens of the answer; the first comes from reading the prompt. */
   readonly newTokens: number;
-  /** AVG-LLaVA: tokens of a view. Systems without granularities refuse it. */
+  /** AVG-LLaVA: tokens of a view; systems without granularities refuse it where no router is to run. */
   readonly granularity?: number;
   /**
    * Whether the router runs and is made to choose `granularity` (default), or the granularity is asked
