@@ -16,7 +16,7 @@ import {
 } from "../src/measure/measure-systems.node.js";
 import { costParts } from "../src/systems/run-plan.js";
 import { type Figure, note, printReport } from "./report.js";
-import { fromEnvironment, systemRows } from "./system-figures.js";
+import { fromEnvironment, interruption, systemRows } from "./system-figures.js";
 
 const rounds = fromEnvironment("ROUNDS", 1);
 const depth = fromEnvironment("DEPTH", 8);
@@ -29,6 +29,7 @@ const options: MeasureOptions = {
   rounds,
   warmUp: 0,
   patienceMs: 60_000,
+  signal: interruption(),
   onProgress: (text) => note(`avg-first-token: ${text}`),
 };
 const at = (numLayers: number) => ({ changes: { num_hidden_layers: numLayers } });

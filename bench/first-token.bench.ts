@@ -4,7 +4,7 @@
  */
 import { measureSystems } from "../src/measure/measure-systems.node.js";
 import { note, printReport } from "./report.js";
-import { fromEnvironment, ratioFigures, systemRows } from "./system-figures.js";
+import { fromEnvironment, interruption, ratioFigures, systemRows } from "./system-figures.js";
 
 const rounds = fromEnvironment("ROUNDS", 3);
 const numQuestionTokens = fromEnvironment("TEXT_TOKENS", 43);
@@ -28,6 +28,7 @@ const report = await measureSystems(
     rounds,
     warmUp: 0,
     patienceMs: 60_000,
+    signal: interruption(),
     onProgress: (text) => note(`first-token: ${text}`),
   },
 );

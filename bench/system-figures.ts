@@ -10,6 +10,15 @@ export const fromEnvironment = (name: string, otherwise: number): number => {
   throw new Error(`${name} must be a whole number of at least 1, got ${process.env[name]}`);
 };
 
+/** Aborted by Ctrl-C or an end from outside, so that processes and the files of weights go as well. */
+export const interruption = (): AbortSignal => {
+  const controller = new AbortController();
+  for (const signal of ["SIGINT", "SIGTERM"] as const) {
+    process.once(signal, () => controller.abort(new Error(`interrupted by ${signal}`)));
+  }
+  return controller.signal;
+};
+
 /** How much faster each system is than the first: medians of rounds, with their range, beside FLOPs. */
 export const ratioFigures = ({ ratios }: BenchReport): Figure[] =>
   ratios.flatMap(({ name, against, firstToken, flops }) => [
