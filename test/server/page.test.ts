@@ -106,7 +106,10 @@ describe("files of a shared model", () => {
     const beyond = await get(path, { authorization, range: `bytes=${bytes.byteLength}-` });
     expect(beyond.status).toBe(416);
 
-    const head = await fetch(`${server.url}${path}`, { method: "HEAD", headers: { authorization } });
+    const head = await fetch(`${server.url}${path}`, {
+      method: "HEAD",
+      headers: { authorization },
+    });
     expect(head.headers.get("content-length")).toBe(String(bytes.byteLength));
     expect((await get("/models/shared/vision_tower/config.json")).status).toBe(200);
   });
