@@ -107,19 +107,19 @@ export const describeScene = (scene: Scene, variant = 0): string => {
 /** How `listCells` goes through a grid. */
 export type CellOrder = "cells" | "places" | "things";
 
+/** Each thing with its place right behind its name: the shortest way from a word to where it is. */
+const locateThings = ({ grid }: SimpleScene): string[] =>
+  grid.things.map((thing) => `${nameThing(thing)} ${placeName(grid, thing)}`);
+
 /**
  * What stands in each cell of a scene, always in the same words, so that all that a model cannot yet foretell is what it
  * sees. `cells`: row by row. `places`: in random order, so that the cell must be found by the place just named. `things`:
- * what is there and then where, without empty cells, so that the place must be found by the thing. Undefined for scenes
- * that are no grid.
+ * what is there and right after it where, so that the place must be found by the thing. Undefined for scenes that are no
+ * grid.
  */
 export const listCells = (scene: Scene, order: CellOrder, variant = 0): string | undefined => {
   if (scene.kind !== "simple") return undefined;
-  const sentences = describeCells(scene, () => order === "things");
-  const told =
-    order === "things"
-      ? sentences.filter((_, at) => thingAt(scene.grid, cellsOf(scene.grid)[at]) !== undefined)
-      : sentences;
+  const told = order === "things" ? locateThings(scene) : describeCells(scene, () => false);
   const ordered =
     order === "cells" ? told : createRandomStream(scene.key, "description", variant).shuffle(told);
   return ordered.map(sentence).join(" ");

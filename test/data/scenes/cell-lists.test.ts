@@ -43,8 +43,9 @@ test("things come before their places, once each, without empty cells", () => {
     expect(sentences).toHaveLength(scene.grid.things.length);
     const cells = listCells(scene, "cells");
     for (const sentence of sentences) {
-      const [, what, place] = /^(An? .+) is at the ([a-z ]+)\.$/.exec(sentence) ?? [];
-      expect(cells).toContain(`The ${place} shows ${what?.[0].toLowerCase()}${what?.slice(1)}.`);
+      const [, what, place] =
+        /^(An? .+?) ((?:top |middle |bottom )?(?:left|centre|right))\.$/.exec(sentence) ?? [];
+      expect(cells).toContain(`The ${place} shows ${what?.[0].toLowerCase()}${what?.slice(1)}`);
     }
   }
 });
