@@ -69,7 +69,7 @@ describe.skipIf(!hasChromium).each(presets)("the page of %s", (preset) => {
     page.on("pageerror", (error) => said.push(String(error)));
     page.on("request", (request) => asked.push(request.url()));
     await page.goto(pathToFileURL(get(preset).path).href);
-  });
+  }, 60_000);
   afterAll(() => page?.close());
 
   it("holds the explanation, says nothing, and asks for nothing but itself", async () => {
