@@ -92,8 +92,16 @@ const assignStages = <Label extends string>(
     const next = kept.findIndex((one) => one >= stage);
     return next < 0 ? Math.max(0, kept.length - 1) : next;
   };
-  const stageOf = new Map([...first].map(([operation, stage]) => [operation, joined(stage)]));
-  return { stageOf, labels: kept.map((stage) => labels[stage]) };
+  // Where a piece without products stood between two of one label, these are one.
+  const merged: Label[] = [];
+  const place = kept.map((stage) => {
+    if (merged.at(-1) !== labels[stage]) merged.push(labels[stage]);
+    return merged.length - 1;
+  });
+  const stageOf = new Map(
+    [...first].map(([operation, stage]) => [operation, place[joined(stage)] ?? 0]),
+  );
+  return { stageOf, labels: merged };
 };
 
 /**
