@@ -1,148 +1,223 @@
-/** `saccade demo`: two systems look at one picture; what each of them takes for it. */
-import { mkdtemp, rm } from "node:fs/promises";
-import { tmpdir } from "node:os";
-import { join } from "node:path";
+/** `saccade demo`: the embedded models look at pictures that they were not trained on, side by side. */
+import { createServer } from "node:net";
+import { dirname } from "node:path";
+import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { kvBytesPerToken } from "../cost/kv-bytes.js";
+import { openJsonDataset } from "../data/json-dataset.node.js";
 import type { Answer } from "../generate/answer.js";
 import { loadModel } from "../generate/load-model.node.js";
-import { writeNewModel } from "../load/new-model.node.js";
-import type { PresetName } from "../load/presets.js";
+import type { VisionLanguageModel } from "../generate/model.js";
+import { decodeImage } from "../image/decode.node.js";
+import type { RgbImage } from "../image/image.js";
+import { textOf } from "../text/chat-message.js";
 import type { CommandContext } from "./command-context.js";
-import { drawExampleImage } from "./example-image.js";
 import { previewImage } from "./image-preview.js";
-import { addEngineOptions, type EngineFlags } from "./options.js";
-import { formatBytes, formatCount } from "./quantities.js";
+import { addEngineOptions, type EngineFlags, option, parseCount } from "./options.js";
+import { formatBytes } from "./quantities.js";
+import { serve } from "./serve.js";
 import { formatTable } from "./table.js";
+import type { Terminal } from "./terminal.js";
 import { showControls } from "./terminal.js";
 
-const questions = ["What is in the image?", "What colour is the ball?"] as const;
-const systems: readonly (readonly [title: string, preset: PresetName])[] = [
-  ["LLaVA", "tiny-llava"],
-  ["LLaVA-Mini", "tiny-llava-mini"],
-];
-const answerTokens = 12;
-const previewColumns = 44;
+type DemoFlags = EngineFlags & { readonly questions?: number; readonly serve?: boolean };
 
-type SystemRun = {
-  readonly title: string;
-  readonly parameters: number;
-  readonly answers: readonly Answer[];
-  readonly kvBytesPerToken: number;
+/** The first scenes of the test split, as `saccade scenes` writes them. */
+const scenesFile = fileURLToPath(new URL("../../examples/scenes/scenes.json", import.meta.url));
+const systems = [
+  ["LLaVA-Mini", "llava-mini-scenes"],
+  ["LLaVA", "llava-scenes"],
+] as const;
+const defaultQuestions = 5;
+const previewColumns = 40;
+
+type Example = {
+  readonly path: string;
+  readonly image: RgbImage;
+  readonly questions: readonly { readonly question: string; readonly answer: string }[];
 };
 
-const runSystem = async (
-  [title, preset]: (typeof systems)[number],
-  folder: string,
-  flags: EngineFlags,
-  { terminal, signal }: CommandContext,
-): Promise<SystemRun> => {
-  terminal.progress(`making and loading ${preset}`);
-  const { path, parameters } = await writeNewModel(join(folder, preset), preset, 0);
-  const model = await loadModel(path, { ...flags, signal, offline: true });
-  const image = drawExampleImage();
-  const answers: Answer[] = [];
+const readExamples = async (numQuestions: number): Promise<Example[]> => {
+  const reader = await openJsonDataset(scenesFile, "llava", { mediaRoot: dirname(scenesFile) });
   try {
-    for (const question of questions) {
-      const content = [{ type: "image" }, { type: "text", text: question }] as const;
-      answers.push(
-        await model.answer({
-          messages: [{ role: "user", content }],
-          media: [{ type: "image", image }],
-          maxTokens: answerTokens,
-          // Always the most likely token would repeat itself: nothing has been learned.
-          temperature: 1,
-          seed: 7,
-          signal,
-        }),
-      );
+    const examples: Example[] = [];
+    for (let index = 0; index < reader.length; index++) {
+      const result = await reader.read(index);
+      if ("bad" in result) throw new Error(result.bad.message);
+      const { media, messages } = result.sample;
+      const [medium] = media;
+      if (medium === undefined || !("path" in medium)) continue;
+      const texts = messages.map((message) => textOf(message).trim());
+      const questions = texts
+        .flatMap((text, turn) =>
+          turn % 2 === 0 ? [{ question: text, answer: texts[turn + 1] }] : [],
+        )
+        .slice(0, numQuestions);
+      examples.push({ path: medium.path, image: await decodeImage(medium.path), questions });
     }
+    return examples;
   } finally {
-    await model.close();
+    await reader.close();
   }
-  return {
-    title,
-    parameters,
-    answers,
-    kvBytesPerToken: kvBytesPerToken(model.system.language),
-  };
 };
 
-const ms = (value: number): string => `${value.toFixed(1)} ms`;
+type OpenedSystem = { readonly title: string; readonly model: VisionLanguageModel };
 
-const header = ["system", "views", "image", "+ text", "vision", "fusion", "prefill", "KV"];
+const ms = (values: readonly number[]): string =>
+  `${(values.reduce((sum, value) => sum + value, 0) / values.length).toFixed(1)} ms`;
 
-const rowOf = ({ title, kvBytesPerToken }: SystemRun, { media, usage, timings }: Answer) => {
+/** What an image and a question take, in means over the answers. */
+const costRow = ({ title, model }: OpenedSystem, answers: readonly Answer[]): string[] => {
+  const [{ usage, media }] = answers;
   const [{ views }] = media;
+  const bytes = usage.imageTokens * kvBytesPerToken(model.system.language);
   return [
     title,
-    `${views.length} of ${views[0].width}x${views[0].height}`,
-    `${usage.imageTokens} token${usage.imageTokens === 1 ? "" : "s"}`,
+    views.map(({ width, height }) => `${width}x${height}`).join(", "),
+    String(usage.imageTokens),
     String(usage.textTokens),
-    ms(timings.visionMs),
-    ms(timings.fusionMs),
-    ms(timings.prefillMs),
-    formatBytes(usage.promptTokens * kvBytesPerToken),
+    formatBytes(bytes),
+    ms(answers.map(({ timings }) => timings.visionMs)),
+    ms(answers.map(({ timings }) => timings.fusionMs)),
+    ms(answers.map(({ timings }) => timings.prefillMs)),
+    ms(answers.map(({ timings }) => timings.firstTokenMs)),
   ];
 };
+const costHeader = [
+  "system",
+  "sees",
+  "image tokens",
+  "text tokens",
+  "image's KV cache",
+  "vision",
+  "fusion",
+  "prefill",
+  "first token",
+];
 
-export const demo = async (flags: EngineFlags, context: CommandContext): Promise<void> => {
-  const { terminal } = context;
+const showExample = async (
+  { path, image, questions }: Example,
+  opened: readonly OpenedSystem[],
+  terminal: Terminal,
+  signal: AbortSignal,
+): Promise<Map<OpenedSystem, Answer[]>> => {
   const { colors } = terminal;
-  const folder = await mkdtemp(join(tmpdir(), "saccade-demo-"));
-  try {
-    const runs: SystemRun[] = [];
-    for (const system of systems) runs.push(await runSystem(system, folder, flags, context));
-    const image = drawExampleImage();
-    const lines = [
-      "",
-      `${colors.bold("Saccade")}  one picture, two ways to look at it`,
-      "",
-      ...(colors.isColorSupported
-        ? [...previewImage(image, previewColumns).map((line) => `  ${line}`), ""]
-        : []),
-      colors.dim(
-        `  ${image.width}x${image.height}: a red ball and a tree on a green hill under the sun, drawn by this program`,
-      ),
-    ];
-    questions.forEach((question, index) => {
-      const rows = runs.map((run) => rowOf(run, run.answers[index]));
-      const table = formatTable(header, rows, colors);
-      lines.push("", `  ${colors.cyan(question)}`);
-      lines.push(...table.split("\n").map((line) => `    ${line}`));
-      for (const { title, answers } of runs) {
-        const text = showControls(answers[index].text).replaceAll("\n", " ");
-        lines.push(colors.dim(`    ${title} says: ${JSON.stringify(text)}`));
-      }
-    });
-    const sizes = runs.map(({ title, parameters }) => `${title} ${formatCount(parameters)}`);
-    lines.push(
-      "",
-      ...[
-        "These models are untrained: their weights were drawn at random a moment ago, so that what",
-        "they say means nothing. Views, tokens, memory (KV) and times are real: those of models of",
-        `this size (parameters: ${sizes.join(", ")}). The first question's`,
-        "times include opening the sessions; for the second one the picture has been seen already.",
-      ].map((line) => `  ${colors.yellow(line)}`),
-      "",
-      "  saccade init my-model --preset tiny-llava-mini     a model folder of your own",
-      '  saccade ask my-model --image photo.jpg "What is this?"',
-      "  saccade inspect my-model                           what an image costs before anything runs",
-      "",
-    );
-    await terminal.write(`${lines.join("\n")}\n`);
-  } finally {
-    await rm(folder, { recursive: true, force: true });
+  const answers = new Map(opened.map((system) => [system, [] as Answer[]]));
+  const rows: string[][] = [];
+  for (const { question, answer } of questions) {
+    const row = [question];
+    for (const system of opened) {
+      terminal.progress(`${system.title}: ${question}`);
+      const given = await system.model.answer({
+        messages: [
+          { role: "user", content: [{ type: "image" }, { type: "text", text: question }] },
+        ],
+        media: [{ type: "image", image }],
+        maxTokens: 16,
+        signal,
+      });
+      answers.get(system)?.push(given);
+      const text = showControls(given.text).trim();
+      row.push(text === answer ? colors.green(text) : colors.red(text));
+    }
+    rows.push([...row, answer]);
   }
+  const header = ["question", ...opened.map(({ title }) => title), "right answer"];
+  const indent = (lines: readonly string[]) => lines.map((line) => `  ${line}`).join("\n");
+  await terminal.write(
+    `${[
+      "",
+      ...(colors.isColorSupported ? [indent(previewImage(image, previewColumns))] : []),
+      colors.dim(`  ${path}, ${image.width}x${image.height}`),
+      "",
+      indent(formatTable(header, rows, colors).split("\n")),
+    ].join("\n")}\n`,
+  );
+  return answers;
+};
+
+const defaultPort = 8080;
+
+/** Whether nobody listens on the port of this machine. */
+const isFree = (port: number): Promise<boolean> =>
+  new Promise((resolve) => {
+    const server = createServer();
+    server.once("error", () => resolve(false));
+    server.listen(port, "127.0.0.1", () => server.close(() => resolve(true)));
+  });
+
+/** `saccade serve` without flags, on another port where its own is taken. */
+const serveEmbedded = async (context: CommandContext): Promise<void> => {
+  await context.terminal.write(
+    "The embedded models as a page and an OpenAI-compatible server, until Ctrl-C:\n\n",
+  );
+  const port = (await isFree(defaultPort)) ? defaultPort : 0;
+  await serve({ log: "errors", port }, context);
+};
+
+/** Asks the embedded models about the example scenes and shows what that took. */
+const showExamples = async (
+  { questions = defaultQuestions, serve: _, ...flags }: DemoFlags,
+  { terminal, signal }: CommandContext,
+): Promise<void> => {
+  const { colors } = terminal;
+  const opened: OpenedSystem[] = [];
+  try {
+    for (const [title, name] of systems) {
+      terminal.progress(`loading ${name}`);
+      const model = await loadModel(name, { ...flags, signal, offline: true });
+      opened.push({ title, model });
+    }
+    const examples = await readExamples(questions);
+    await terminal.write(
+      `\n${colors.bold("Saccade")}  ${examples.length} pictures that training never saw; LLaVA-Mini fuses picture and question into one\nvision token, LLaVA reads all of its tokens. Both were trained by this program on generated scenes.\n`,
+    );
+    const all = new Map(opened.map((system) => [system, [] as Answer[]]));
+    for (const example of examples)
+      for (const [system, answers] of await showExample(example, opened, terminal, signal))
+        all.get(system)?.push(...answers);
+    const rows = [...all].map(([system, answers]) => costRow(system, answers));
+    await terminal.write(
+      `${[
+        "",
+        `What a question took (means of ${all.get(opened[0])?.length}; the first picture's include opening the sessions):`,
+        "",
+        ...formatTable(costHeader, rows, colors)
+          .split("\n")
+          .map((line) => `  ${line}`),
+        "",
+        '  saccade ask llava-mini-scenes --image picture.png "What is at the top left?"',
+        "  saccade eval llava-mini-scenes --scenes test      2,000 questions, per family, with intervals",
+        "  saccade inspect llava-mini-scenes                 what an image costs before anything runs",
+        "",
+        colors.dim("What these small models can and cannot do: models/llava-mini-scenes/README.md"),
+        "",
+      ].join("\n")}\n`,
+    );
+  } finally {
+    for (const { model } of opened) await model.close();
+  }
+};
+
+export const demo = async (flags: DemoFlags, context: CommandContext): Promise<void> => {
+  await showExamples(flags, context);
+  if (flags.serve) await serveEmbedded(context);
 };
 
 /** Adds `demo` to the program. */
 export const addDemoCommand = (program: Command, contextOf: () => CommandContext): void => {
   const command = program
     .command("demo")
-    .summary("two systems look at one picture (what `npm start` runs)")
+    .summary("two embedded models look at pictures (what `npm start` runs)")
     .description(
-      "Makes a tiny LLaVA and a tiny LLaVA-Mini with random weights, asks both two questions about one picture, and shows what each takes for it. The models are untrained: what they say means nothing.",
-    );
-  addEngineOptions(command).action((flags: EngineFlags) => demo(flags, contextOf()));
+      "Asks the embedded LLaVA-Mini and the embedded full-token LLaVA the same questions about the first scenes of the test split, and shows answers, the right ones, tokens, memory and times.",
+    )
+    .addOption(
+      option(
+        "--questions <n>",
+        `of each picture, at most (default: ${defaultQuestions})`,
+      ).argParser(parseCount),
+    )
+    .addOption(option("--serve", "then serve the embedded models, with a page, until stopped"));
+  addEngineOptions(command).action((flags: DemoFlags) => demo(flags, contextOf()));
 };

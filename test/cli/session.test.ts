@@ -84,12 +84,22 @@ describe("a running command", () => {
 });
 
 describe("saccade demo", () => {
-  it("shows what an image costs each system, and says that the models are untrained", async () => {
-    const { code, stdout } = await runCli(["demo"]);
+  it("asks the embedded models about pictures, side by side, with what that takes", async () => {
+    const { code, stdout } = await runCli(["demo", "--questions", "2"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/LLaVA +1 of 96x96 +144 tokens/);
-    expect(stdout).toMatch(/LLaVA-Mini +1 of 96x96 +1 token /);
-    expect(stdout).toContain("untrained");
-    for (const line of stdout.split("\n")) expect(line.length, line).toBeLessThanOrEqual(100);
+    expect(stdout).toMatch(/question +LLaVA-Mini +LLaVA +right answer/);
+    expect(stdout).toMatch(/LLaVA-Mini +96x96 +1 /);
+    expect(stdout).toMatch(/LLaVA +96x96 +36 /);
+    const answers = stdout.split("\n").filter((line) => /\? {2}/.test(line));
+    expect(answers).toHaveLength(6);
+    for (const line of stdout.split("\n")) expect(line.length, line).toBeLessThanOrEqual(130);
+  });
+
+  it("then serves them, where it is asked to, until it is stopped", async () => {
+    const { code, stdout } = await runCli(["demo", "--questions", "1", "--serve"], {
+      interrupt: "curl ",
+    });
+    expect(stdout).toMatch(/^http:\/\/127\.0\.0\.1:\d+$/m);
+    expect(code).toBe(0);
   });
 });

@@ -134,7 +134,7 @@ describe("set-up", () => {
 });
 
 describe("start", () => {
-  it("is `saccade demo` with the arguments given, and ends as it ends", () => {
+  it("is `saccade demo --serve` with the arguments given, and ends as it ends", () => {
     write(
       "src/cli/main.ts",
       "declare const process: { argv: string[]; exitCode: number };\n" +
@@ -143,7 +143,7 @@ describe("start", () => {
     );
     expect(run("start.mjs", ["--port", "0"])).toMatchObject({
       status: 7,
-      stdout: "demo,--port,0\n",
+      stdout: "demo,--serve,--port,0\n",
       npm: ["run build"],
     });
   });

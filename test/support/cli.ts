@@ -21,8 +21,8 @@ export type CliOptions = {
   /** Written to standard input, which is then closed; through a shell's pipe with `piped`. */
   readonly input?: string | Uint8Array;
   readonly environment?: Readonly<Record<string, string>>;
-  /** Sends one SIGINT as soon as standard output holds something. */
-  readonly interrupt?: boolean;
+  /** Sends one SIGINT as soon as standard output holds something, or holds this. */
+  readonly interrupt?: boolean | string;
 };
 
 /** Settings of the person who runs the tests must not reach the command. */
@@ -48,7 +48,8 @@ export const runCli = (
     let interrupted = false;
     child.stdout?.setEncoding("utf8").on("data", (text: string) => {
       stdout += text;
-      if (interrupt && !interrupted) interrupted = child.kill("SIGINT");
+      const isTime = interrupt !== false && stdout.includes(interrupt === true ? "" : interrupt);
+      if (isTime && !interrupted) interrupted = child.kill("SIGINT");
     });
     child.stderr?.setEncoding("utf8").on("data", (text: string) => {
       stderr += text;
