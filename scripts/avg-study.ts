@@ -76,9 +76,9 @@ const write = (path: string, text: string): void => {
   writeFileSync(`${path}.tmp`, text);
   renameSync(`${path}.tmp`, path);
 };
+const title = "What the router chose, by family of questions";
+const figure = "avg-llava-choices.svg";
+write(join(flags.studies, figure), choiceChart(choicesByFamily(routed), title));
 const page = join(flags.studies, "avg-llava.md");
-write(page, placeResults(readFileSync(page, "utf8"), table));
-write(
-  join(flags.studies, "avg-llava-choices.svg"),
-  choiceChart(choicesByFamily(routed), "What the router chose, by family of questions"),
-);
+const results = `${table}\n\n![${title}](${figure})`;
+write(page, placeResults(readFileSync(page, "utf8"), results));
