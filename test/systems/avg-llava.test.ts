@@ -44,7 +44,7 @@ describe("an AVG-LLaVA config", () => {
     ["no granularity", { vis_token_granularity: [] }],
     ["granularities that are no list", { vis_token_granularity: "36,72" }],
     ["a router with nothing to choose", { vis_token_granularity: [16] }],
-    ["a router that reads no text", { filtered_text_num: 0 }],
+    ["a router that reads fewer text tokens than none", { filtered_text_num: -1 }],
     ["a width that heads do not divide", { hidden_size: 44, num_attention_heads: 2 }],
     ["a class token", { mm_vision_select_feature: "cls_patch" }],
     ["an unknown variant", { avg_llava_variant: "mended" }],
