@@ -76,6 +76,8 @@ export class ModelWorker {
   private readonly inboxes = new Map<number, Inbox>();
   private nextId = 1;
   private isGone = false;
+  /** From now on nothing that it says counts: its requests fail when it has gone. */
+  private isEnding = false;
 
   constructor(start: WorkerStart) {
     // By the package's own name for it: the built file, also when the sources run uncompiled.
@@ -87,7 +89,7 @@ export class ModelWorker {
         else if (message.type === "load") this.load = message.load;
         else if (message.type === "failed" && message.id === undefined)
           reject(reviveError(message.error));
-        else if ("id" in message && message.id !== undefined) {
+        else if ("id" in message && message.id !== undefined && !this.isEnding) {
           this.inboxes.get(message.id)?.push(message as Reply);
         }
       });
@@ -144,12 +146,16 @@ export class ModelWorker {
     });
     this.post({ type: "close" });
     await Promise.race([closed, this.exited]);
-    await this.terminate();
+    await this.thread.terminate();
   }
 
-  /** Ends the thread as it is. */
+  /**
+   * Ends the thread; what it was answering fails. Native code of a step returns first: a thread that is torn out of it
+   * takes the process along.
+   */
   async terminate(): Promise<void> {
-    await this.thread.terminate();
+    this.isEnding = true;
+    await this.close();
   }
 
   private async askOnce(message: Outgoing, signal: AbortSignal): Promise<Reply> {
