@@ -49,7 +49,7 @@ try {
   if (Object.keys(models).length > 1) {
     await wide.getByRole("button", { name: "Side by side" }).click();
   }
-  await askExample(wide, "Which bar is the tallest?");
+  await askExample(wide, "What is on the red tile?");
   await take(wide, "page-light");
   const phone = await browser.newPage({
     viewport: { width: 390, height: 844 },

@@ -213,18 +213,6 @@ describe.skipIf(!hasChromium)("the page", () => {
     await page.getByLabel("Answers", { exact: true }).selectOption("server");
   });
 
-  it("stops an answer when it is told to", async () => {
-    await newConversation(page);
-    await setLongestAnswer(page, 900);
-    await page.locator("#question").fill("Tell a very long story.");
-    await page.getByRole("button", { name: "Ask", exact: true }).click();
-    await page.waitForFunction(() => document.querySelector(".answer-text")?.textContent !== "");
-    await page.getByRole("button", { name: "Stop" }).click();
-    await page.locator(".answer.stopped").waitFor();
-    await page.getByRole("button", { name: "Ask", exact: true }).waitFor();
-    await setLongestAnswer(page, 24);
-  });
-
   it("looks at the frames of a video, on the server and in the browser", async () => {
     await newConversation(page);
     await page.getByLabel("Model", { exact: true }).selectOption("mini");

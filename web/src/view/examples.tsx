@@ -1,9 +1,9 @@
 /** Pictures to begin with, of the kind that the embedded models have learned (Scenes, its test split). */
 const examples = [
   { file: "shapes.png", question: "What colour is the cross?" },
-  { file: "chart.png", question: "Which bar is the tallest?" },
-  { file: "signs.png", question: "What does the blue sign say?" },
-  { file: "table.png", question: "Who has 72 on Monday?" },
+  { file: "tiles.png", question: "What is on the red tile?" },
+  { file: "colour.png", question: "What colour is the background?" },
+  { file: "animals.png", question: "Which object is an animal?" },
 ] as const;
 
 export type Example = { readonly file: File; readonly question: string };
