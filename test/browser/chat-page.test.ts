@@ -213,6 +213,36 @@ describe.skipIf(!hasChromium)("the page", () => {
     await page.getByLabel("Answers", { exact: true }).selectOption("server");
   });
 
+  it("stops an answer when it is told to", async () => {
+    const opened = await openPage();
+    // Pieces of the answer come slowly: a tiny model has ended before a hand is at the button.
+    await opened.evaluate(() => {
+      const fetchAtOnce = globalThis.fetch;
+      globalThis.fetch = async (...request) => {
+        const response = await fetchAtOnce(...request);
+        const isStream = response.headers.get("content-type")?.startsWith("text/event-stream");
+        if (!isStream || response.body === null) return response;
+        const slowed = new TransformStream<Uint8Array, Uint8Array>({
+          transform: async (piece, controller) => {
+            await new Promise((resolve) => setTimeout(resolve, 200));
+            controller.enqueue(piece);
+          },
+        });
+        return new Response(response.body.pipeThrough(slowed), response);
+      };
+    });
+    await setLongestAnswer(opened, 900);
+    await opened.locator("#question").fill("Tell a very long story.");
+    await opened.getByRole("button", { name: "Ask", exact: true }).click();
+    await opened.waitForFunction(
+      () => (document.querySelector(".answer-text")?.textContent ?? "") !== "",
+    );
+    await opened.getByRole("button", { name: "Stop" }).press("Enter");
+    await opened.locator(".answer.stopped").waitFor();
+    await opened.getByRole("button", { name: "Ask", exact: true }).waitFor();
+    await opened.close();
+  });
+
   it("looks at the frames of a video, on the server and in the browser", async () => {
     await newConversation(page);
     await page.getByLabel("Model", { exact: true }).selectOption("mini");
@@ -313,7 +343,8 @@ describe.skipIf(!hasChromium)("the page", () => {
     ["dark", 390],
   ] as const)("has no serious fault for axe: %s, %i pixels wide", async (colorScheme, width) => {
     const opened = await openPage({ width, height: 840 });
-    await opened.emulateMedia({ colorScheme });
+    // Colours that change slowly would be measured half way.
+    await opened.emulateMedia({ colorScheme, reducedMotion: "reduce" });
     // A phone has no room for the controls until they are asked for.
     const closed = opened.locator(".lane:not([open]) > summary");
     expect(await closed.count()).toBe(width < 768 ? 1 : 0);
