@@ -8,7 +8,7 @@ import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
 import { choicesByFamily, renderAvgStudy, type StudyRun } from "../src/eval/avg-study.js";
 import { choiceChart } from "../src/eval/choice-chart.js";
-import { placeResults } from "../src/eval/uhd-study-report.js";
+import { placeResults } from "../src/eval/study-document.js";
 
 const { values: flags } = parseArgs({
   options: {

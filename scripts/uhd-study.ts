@@ -7,6 +7,7 @@ import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from "
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
+import { placeResults } from "../src/eval/study-document.js";
 import {
   type BaselineSettings,
   estimateArm,
@@ -15,7 +16,7 @@ import {
   studyImagePx,
   studyRecipe,
 } from "../src/eval/uhd-study.js";
-import { placeResults, renderStudy, type StudyResult } from "../src/eval/uhd-study-report.js";
+import { renderStudy, type StudyResult } from "../src/eval/uhd-study-report.js";
 import { parseRunLog, stepsOf } from "../src/train/run-log.js";
 
 const { values: flags } = parseArgs({

@@ -5,6 +5,7 @@ import { fileURLToPath } from "node:url";
 import type { Command } from "commander";
 import { kvBytesPerToken } from "../cost/kv-bytes.js";
 import { openJsonDataset } from "../data/json-dataset.node.js";
+import { RecordError } from "../errors.js";
 import type { Answer } from "../generate/answer.js";
 import { loadModel } from "../generate/load-model.node.js";
 import type { VisionLanguageModel } from "../generate/model.js";
@@ -43,7 +44,7 @@ const readExamples = async (numQuestions: number): Promise<Example[]> => {
     const examples: Example[] = [];
     for (let index = 0; index < reader.length; index++) {
       const result = await reader.read(index);
-      if ("bad" in result) throw new Error(result.bad.message);
+      if ("bad" in result) throw new RecordError(result.bad.message);
       const { media, messages } = result.sample;
       const [medium] = media;
       if (medium === undefined || !("path" in medium)) continue;

@@ -2,13 +2,9 @@ import { mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { placeResults } from "../../src/eval/study-document.js";
 import { estimateArm, studyArms, studyRecipe } from "../../src/eval/uhd-study.js";
-import {
-  compareOrdering,
-  placeResults,
-  renderStudy,
-  type StudyResult,
-} from "../../src/eval/uhd-study-report.js";
+import { compareOrdering, renderStudy, type StudyResult } from "../../src/eval/uhd-study-report.js";
 import { parseRunLog, stepsOf } from "../../src/train/run-log.js";
 import { openStartingModel } from "../../src/train/starting-model.node.js";
 import { smallUhd, writeSmallModel } from "../support/small-scenes.js";
