@@ -32,6 +32,8 @@ const parameters = locateParameters(
   params,
   await locateForEngine(folder.tensors),
   createRenameTable(llamaNames),
+  // The decoder alone: what sees is not opened.
+  { ignore: [/./] },
 );
 const engine = createNodeEngine();
 const decoder = await createDecoder(
