@@ -48,8 +48,14 @@ export const postNormLayerParams = (
   mlpNorm: layerNormParams(scope.child("mlpNorm"), width),
 });
 
+/** Queries, keys and values of x side by side: [..., D] → [..., 3*D]. */
+export const projectInput = ({ input }: PostNormLayerParams, x: Tensor): Tensor =>
+  linear(x, input.weight, input.bias);
+
 export type PostNormLayerOptions = {
   readonly numHeads: number;
+  /** `projectInput` of x, [B, T, 3*D], where it is to be had for less than a product of all of x. */
+  readonly projected?: Tensor;
   /** Added to the scores, [B or 1, 1, T, T]. */
   readonly bias?: Tensor;
   /**
@@ -63,15 +69,15 @@ export type PostNormLayerOptions = {
 export const postNormLayer = (
   params: PostNormLayerParams,
   x: Tensor,
-  { numHeads, bias, seesOnlyItself = false }: PostNormLayerOptions,
+  { numHeads, projected, bias, seesOnlyItself = false }: PostNormLayerOptions,
 ): Tensor => {
   const width = Number(x.shape[2]);
-  const project = (part: number): Tensor =>
-    linear(
-      x,
-      slice(params.input.weight, 0, part * width, (part + 1) * width),
-      slice(params.input.bias, 0, part * width, (part + 1) * width),
-    );
+  const project = (part: number): Tensor => {
+    const [from, to] = [part * width, (part + 1) * width];
+    if (projected !== undefined) return slice(projected, 2, from, to);
+    const { weight, bias } = params.input;
+    return linear(x, slice(weight, 0, from, to), slice(bias, 0, from, to));
+  };
   const attributes = {
     numHeads,
     numKeyValueHeads: numHeads,

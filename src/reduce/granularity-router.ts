@@ -39,6 +39,7 @@ import {
   postNormLayer,
   postNormLayerNames,
   postNormLayerParams,
+  projectInput,
 } from "../nn/post-norm-layer.js";
 import type { Taps } from "../nn/taps.js";
 import { bool } from "../tensor-data.js";
@@ -141,6 +142,7 @@ const tally = (votes: Tensor, voter: Tensor): Tensor => sum(multiply(votes, vote
 
 type Slots = {
   readonly visual: Tensor; // [B, V, slots, D]
+  readonly projected: Tensor; // [B, V, slots, 3*D]
   /** Absent for a router that does not look at the instruction. */
   readonly filtered?: {
     readonly text: Tensor; // [B, k, D]
@@ -151,21 +153,23 @@ type Slots = {
 /** Released: slots see their like in the other views. Returns each view's sum of votes, [B, V, E]. */
 const tallyByViews = (
   params: GranularityRouterParams,
-  { visual, filtered }: Slots,
+  { visual, projected, filtered }: Slots,
   viewMask: Tensor | undefined, // [B, V] bool
   config: GranularityRouterConfig,
   taps?: Taps,
 ): Tensor => {
-  const [batch, views, slots, width] = visual.shape;
+  const [batch, views, slots] = visual.shape;
   const numHeads = granularityRouterHeads;
   const rows = multiplyDims(batch, slots);
+  const bySlot = (x: Tensor): Tensor =>
+    reshape(transpose(x, [0, 2, 1, 3]), [rows, views, x.shape[3]]);
   // The same mask for every slot of a sample.
   const mask = viewMask && broadcast(reshape(viewMask, [batch, 1, views]), [batch, slots, views]);
-  const encoded = postNormLayer(
-    params.layer,
-    reshape(transpose(visual, [0, 2, 1, 3]), [rows, views, width]),
-    { numHeads, ...(mask && { bias: keyMaskBias(reshape(mask, [rows, views])) }) },
-  );
+  const encoded = postNormLayer(params.layer, bySlot(visual), {
+    numHeads,
+    projected: bySlot(projected),
+    ...(mask && { bias: keyMaskBias(reshape(mask, [rows, views])) }),
+  });
   const byView = (x: Tensor): Tensor =>
     transpose(reshape(x, [batch, slots, views, -1]), [0, 2, 1, 3]);
   const votes = byView(granularityVotes(params, encoded));
@@ -192,25 +196,28 @@ const tallyByViews = (
 /** Paper: the slots of a view see each other, text among them. Returns sums of votes, [B, V, E]. */
 const tallyByTokens = (
   params: GranularityRouterParams,
-  { visual, filtered }: Slots,
+  { visual, projected, filtered }: Slots,
   config: GranularityRouterConfig,
 ): Tensor => {
-  const [batch, views, visualSlots, width] = visual.shape;
+  const [batch, views, visualSlots] = visual.shape;
   const { filteredTokens } = config;
   const slots = numRouterSlots(config);
   const rows = multiplyDims(batch, views);
-  const encode = (all: Tensor, mask?: Tensor): Tensor =>
-    postNormLayer(params.layer, reshape(all, [rows, slots, width]), {
+  const byView = (x: Tensor): Tensor => reshape(x, [rows, slots, x.shape[3]]);
+  const encode = (all: Tensor, allProjected: Tensor, mask?: Tensor): Tensor =>
+    postNormLayer(params.layer, byView(all), {
       numHeads: granularityRouterHeads,
+      projected: byView(allProjected),
       ...(mask && { bias: keyMaskBias(reshape(mask, [rows, slots])) }),
     });
   const encodeWithText = ({ text, isToken }: NonNullable<Slots["filtered"]>): Tensor => {
-    const textOfViews = broadcast(reshape(text, [batch, 1, filteredTokens, width]), [
-      batch,
-      views,
-      filteredTokens,
-      width,
-    ]);
+    const ofViews = (x: Tensor): Tensor =>
+      broadcast(reshape(x, [batch, 1, filteredTokens, x.shape[2]]), [
+        batch,
+        views,
+        filteredTokens,
+        x.shape[2],
+      ]);
     const seesPatches = constant(bool([1, 1, 1], [true]));
     const mask = concat(
       [
@@ -219,10 +226,29 @@ const tallyByTokens = (
       ],
       2,
     );
-    return encode(concat([visual, textOfViews], 2), mask);
+    return encode(
+      concat([visual, ofViews(text)], 2),
+      concat([projected, ofViews(projectInput(params.layer, text))], 2),
+      mask,
+    );
   };
-  const encoded = filtered === undefined ? encode(visual) : encodeWithText(filtered);
+  const encoded = filtered === undefined ? encode(visual, projected) : encodeWithText(filtered);
   return tally(reshape(granularityVotes(params, encoded), [batch, views, slots, -1]), params.voter);
+};
+
+/**
+ * Queries, keys and values of every slot, [B, V, slots, 3*D]. Averaging and projecting may change places: the slots of all
+ * granularities (1,116 of the released model's views) then cost no more products than the tokens of the finest (576).
+ */
+const projectSlots = (
+  { layer }: GranularityRouterParams,
+  views: Tensor,
+  visual: Tensor,
+  config: GranularityRouterConfig,
+): Tensor => {
+  const { grid, granularities } = config;
+  if (numVisualSlots(config) <= grid.rows * grid.columns) return projectInput(layer, visual);
+  return concat(granularityScaler(projectInput(layer, views), grid, granularities), 2);
 };
 
 /** Mean over the views that are there. x [B, V, E] → [B, E]. */
@@ -257,7 +283,12 @@ export const granularityRouter = (
   config.granularities.forEach(({ tokens }, index) => {
     taps?.add(`pooled.${tokens}`, pooled[index]);
   });
-  const slots = { visual: concat(pooled, 2), ...(filtered && { filtered }) };
+  const visual = concat(pooled, 2);
+  const slots = {
+    visual,
+    projected: projectSlots(params, views, visual, config),
+    ...(filtered && { filtered }),
+  };
   taps?.add("visual.input", slots.visual);
   const sums =
     config.attention === "views"

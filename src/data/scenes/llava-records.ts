@@ -1,5 +1,6 @@
 /** Records of LLaVA's training JSON: what is shown, who says what, and what is asked in it. */
-import { type CellOrder, describeScene, listCells } from "./descriptions.js";
+import { describeScene, listCells } from "./descriptions.js";
+import { tellFacts } from "./facts.js";
 import { type QuestionOptions, questionsFor } from "./questions/index.js";
 import type { Question } from "./questions/question.js";
 import { type Scene, sceneId } from "./scene.js";
@@ -7,9 +8,9 @@ import { sampleList } from "./texts.js";
 
 /**
  * `questions` and `descriptions` about an image. `cells`, `places` and `things` (`listCells`) are captions of it without
- * a request (template `plain`). Without an image: `texts`, questions about a description; `retellings`, the same facts in
- * another order, where nearly every word must be looked up in the description; `lists`, words to be said again and
- * again, the simplest lookup and the first that a decoder learns.
+ * a request (template `plain`), `facts` its questions and answers in keywords (`tellFacts`). Without an image: `texts`,
+ * questions about a description; `retellings`, the same facts in another order, where nearly every word must be looked up
+ * in the description; `lists`, words to be said again and again, the simplest lookup and the first that a decoder learns.
  */
 export const recordContents = [
   "questions",
@@ -20,6 +21,7 @@ export const recordContents = [
   "cells",
   "places",
   "things",
+  "facts",
 ] as const;
 export type RecordContent = (typeof recordContents)[number];
 
@@ -91,22 +93,22 @@ export const createRecords = (
     questions: [],
   });
 
-  const list = (content: CellOrder): SceneRecord[] => {
-    const cells = listCells(scene, content, variant);
-    if (cells === undefined) return [];
-    return [
-      {
-        id: `${id}-${content}`,
-        ...media,
-        conversations: [
-          { from: "human", value: placeholder },
-          { from: "gpt", value: cells },
-        ],
-        content,
-        questions: [],
-      },
-    ];
-  };
+  /** A caption without a request; no record where there is nothing to tell. */
+  const caption = (content: RecordContent, text: string | undefined): SceneRecord[] =>
+    text
+      ? [
+          {
+            id: `${id}-${content}`,
+            ...media,
+            conversations: [
+              { from: "human", value: placeholder },
+              { from: "gpt", value: text },
+            ],
+            content,
+            questions: [],
+          },
+        ]
+      : [];
 
   const retell = (): SceneRecord => ({
     id: `${id}-retellings`,
@@ -137,7 +139,9 @@ export const createRecords = (
 
   return contents.flatMap((content) => {
     if (content === "descriptions") return describe();
-    if (content === "cells" || content === "places" || content === "things") return list(content);
+    if (content === "cells" || content === "places" || content === "things")
+      return caption(content, listCells(scene, content, variant));
+    if (content === "facts") return caption(content, tellFacts(questions));
     if (content === "retellings") return retell();
     if (content === "lists") return repeat();
     return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);
