@@ -1,6 +1,7 @@
 /** What every dataset reader gives: a conversation with references to its media, and where it came from. */
 import type { RgbImage } from "../image/image.js";
 import type { ChatMessage } from "../text/chat-message.js";
+import type { LlavaTemplateName } from "../text/llava-templates.js";
 
 /** An image or video that is read when it is needed. */
 export type MediaReference =
@@ -22,6 +23,8 @@ export type ConversationSample = {
   readonly messages: readonly ChatMessage[];
   readonly media: readonly MediaReference[];
   readonly source: RecordPlace;
+  /** The format that this dataset is to be written in; the model's, or the stage's, when absent. */
+  readonly template?: LlavaTemplateName;
   /** Fields of the record that its format does not define, as they were. */
   readonly metadata?: Readonly<Record<string, unknown>>;
 };

@@ -2,6 +2,7 @@
 import { readdir, stat } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { DatasetError } from "../errors.js";
+import type { LlavaTemplateName } from "../text/llava-templates.js";
 import { mixReaders, type SamplingStrategy } from "./data-mix.js";
 import { type DatasetOptions, openJsonDataset, type RecordFormat } from "./json-dataset.node.js";
 import { openParquetDataset } from "./parquet-dataset.node.js";
@@ -57,6 +58,8 @@ export const openDataset = async (
 export type DatasetEntry = {
   /** Default `all`. */
   readonly sampling?: SamplingStrategy;
+  /** The format that its conversations are to be written in (`ConversationSample`). */
+  readonly template?: LlavaTemplateName;
 } & (
   | (DatasetOptions & { readonly path: string; readonly format: RecordFormat })
   | { readonly scenes: SceneReaderOptions }
@@ -67,6 +70,16 @@ const openEntry = async (entry: DatasetEntry): Promise<SampleReader> => {
   const { path, format, ...options } = entry;
   return openDataset(path, format, options);
 };
+
+/** The same samples, to be written in a format of their own. */
+const writeIn = (template: LlavaTemplateName, reader: SampleReader): SampleReader => ({
+  ...reader,
+  fingerprint: `${template}-${reader.fingerprint}`,
+  read: async (index) => {
+    const result = await reader.read(index);
+    return "bad" in result ? result : { sample: { ...result.sample, template } };
+  },
+});
 
 /**
  * Opens several datasets as one, each whole or in part; `random` parts follow from `seed`.
@@ -79,8 +92,13 @@ export const openDataMix = async (
 ): Promise<SampleReader> => {
   const parts: { reader: SampleReader; sampling?: SamplingStrategy }[] = [];
   try {
-    for (const { sampling, ...entry } of entries)
-      parts.push({ reader: await openEntry(entry), ...(sampling && { sampling }) });
+    for (const { sampling, template, ...entry } of entries) {
+      const reader = await openEntry(entry);
+      parts.push({
+        reader: template === undefined ? reader : writeIn(template, reader),
+        ...(sampling && { sampling }),
+      });
+    }
     return mixReaders(parts, seed);
   } catch (error) {
     await Promise.all(parts.map(({ reader }) => reader.close()));

@@ -135,12 +135,33 @@ const plain: ChatTemplate = {
   },
 };
 
+/**
+ * Keywords and answers, one after the other on one line: no roles, no system text, nothing between them but commas. Not of
+ * the original code: small decoders practise with it, for a third of the tokens (`facts` of Scenes).
+ */
+const keywords: ChatTemplate = {
+  name: "keywords",
+  stopStrings: [","],
+  contentFormat: "text",
+  render: (turns) => {
+    checkAlternation("keywords", turns);
+    return turns
+      .map(({ role, content }, at) => {
+        const line = content.replaceAll("\n", " ");
+        if (role === "assistant") return ` ${line}`;
+        return at === 0 ? line : `, ${line}`;
+      })
+      .join("");
+  },
+};
+
 export type LlavaTemplateName =
   | "vicuna_v1"
   | "llava_v1"
   | "llava_v0"
   | "llava_llama_3_1"
   | "plain"
+  | "keywords"
   | "chatml"
   | "qwen3";
 
@@ -150,6 +171,7 @@ export const llavaTemplates: Readonly<Record<LlavaTemplateName, ChatTemplate>> =
   llava_v0: llavaV0,
   llava_llama_3_1: llavaLlama31,
   plain,
+  keywords,
   chatml,
   qwen3,
 };

@@ -26,7 +26,7 @@ import {
 import type { ImagePlan } from "../image/view-plan.js";
 import type { LabelledBatch } from "../systems/batch-forward.js";
 import { elementCount, float32, type TensorData } from "../tensor-data.js";
-import { type LabelledSample, type LabelOptions, labelSample } from "./labelled-sample.js";
+import { type LabelledSample, type LabelOptions, labelConversation } from "./labelled-sample.js";
 import { ignoredLabel } from "./next-token-loss.js";
 import type { BatchSource, JsonValue } from "./trainable.js";
 
@@ -155,7 +155,7 @@ export const createConversationBatches = async ({
     report,
     (sample) => ({
       group: modalityOf(sample, loadPixels !== undefined),
-      length: labelSample(sample.messages, labels).ids.length,
+      length: labelConversation(sample, labels).ids.length,
     }),
     isBadSample,
   );
@@ -184,7 +184,7 @@ export const createConversationBatches = async ({
     }
     const { sample } = result;
     try {
-      const text = labelSample(sample.messages, labels);
+      const text = labelConversation(sample, labels);
       const views = sample.media.length > 0 ? await loadPixels?.(sample) : undefined;
       report.addGood();
       const source = describePlace(sample.source);

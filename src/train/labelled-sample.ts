@@ -6,6 +6,7 @@
  * place of an answer follows from rendering and tokenising what comes before it, which must be the beginning of the whole;
  * where it is not, the sample is refused.
  */
+import type { ConversationSample } from "../data/conversation-sample.js";
 import { LabelError, PromptError } from "../errors.js";
 import type { ChatMessage, ImagePlacement } from "../text/chat-message.js";
 import { type Prompt, renderChat } from "../text/chat-template.js";
@@ -15,7 +16,7 @@ import {
   type PromptPieces,
   tokenizeWithImages,
 } from "../text/image-placeholder.js";
-import type { ChatTemplate } from "../text/llava-templates.js";
+import { type ChatTemplate, llavaTemplates } from "../text/llava-templates.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import { ignoredLabel } from "./next-token-loss.js";
 
@@ -207,3 +208,13 @@ export const labelSample = (
     );
   return { ids, labels, numSupervised, numCut: all.length - ids.length };
 };
+
+/** Ids and labels of a sample of a dataset, in the dataset's own format where it has one. Throws as `labelSample`. */
+export const labelConversation = (
+  { messages, template }: Pick<ConversationSample, "messages" | "template">,
+  options: LabelOptions,
+): LabelledSample =>
+  labelSample(
+    messages,
+    template === undefined ? options : { ...options, template: llavaTemplates[template] },
+  );

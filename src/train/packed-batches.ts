@@ -31,7 +31,7 @@ import {
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { expandPrompt } from "../text/slice-layout.js";
 import { isBadSample } from "./conversation-batches.js";
-import { type LabelOptions, labelSample } from "./labelled-sample.js";
+import { type LabelOptions, labelConversation } from "./labelled-sample.js";
 import type { BatchSource, JsonValue } from "./trainable.js";
 
 export type PackedBatchesOptions = {
@@ -72,7 +72,7 @@ const checkMedia = ({ media }: ConversationSample): void => {
   );
 };
 
-/** Labels and ids with every image's views in place. Throws as `labelSample`, and `LabelError` for a sample above `rowLength`. */
+/** Labels and ids with every image's views in place. Throws as `labelConversation`, and `LabelError` for a sample above `rowLength`. */
 const packSample = async (
   conversation: ConversationSample,
   options: PackedBatchesOptions,
@@ -80,7 +80,7 @@ const packSample = async (
   const { config, processor, slicing, rowLength } = options;
   const { maxLength: _, ...labels } = options.labels;
   checkMedia(conversation);
-  const text = labelSample(conversation.messages, labels);
+  const text = labelConversation(conversation, labels);
   const choice = slicing === undefined ? {} : { slicing };
   const images = await Promise.all(conversation.media.map(options.loadImage));
   const planned = images.map((image) => {
@@ -142,7 +142,7 @@ export const createPackedBatches = async (
     report,
     (sample) => {
       checkMedia(sample);
-      return { group: 0, length: labelSample(sample.messages, labels).ids.length };
+      return { group: 0, length: labelConversation(sample, labels).ids.length };
     },
     isBadSample,
   );

@@ -2,7 +2,7 @@
 import { z } from "zod";
 import { recordContents, splits, themes } from "../data/scenes/index.js";
 import { downsampleModes } from "../image/slice-config.js";
-import { llavaTemplates } from "../text/llava-templates.js";
+import { type LlavaTemplateName, llavaTemplates } from "../text/llava-templates.js";
 import { scheduleKinds } from "./schedule.js";
 import { objectiveNames } from "./stage-objective.js";
 
@@ -93,6 +93,8 @@ const scenes = z.strictObject({
   perFamily: count.optional(),
 });
 
+const templateNames = Object.keys(llavaTemplates) as LlavaTemplateName[];
+
 const dataset = z
   .strictObject({
     /** File, or folder of Parquet files; relative to the recipe. */
@@ -100,6 +102,8 @@ const dataset = z
     format: z.enum(["llava", "sharegpt", "messages", "openai"]).optional(),
     /** Instead of files. */
     scenes: scenes.optional(),
+    /** The format that its conversations are written in; the stage's when absent. */
+    template: z.enum(templateNames).optional(),
     /** Folder that images are relative to; the file's own when absent. */
     mediaRoot: z.string().min(1).optional(),
     /** `all`, `first:N`, `end:N`, `random:N`; N a count or a share such as `10%`. */
@@ -122,7 +126,7 @@ const data = z.strictObject({
   train: z.array(dataset).min(1),
   validation: z.array(dataset).optional(),
   /** The model's own choice when absent. */
-  template: z.enum(["model", ...Object.keys(llavaTemplates)]).optional(),
+  template: z.enum(["model", ...templateNames]).optional(),
   /** Most tokens of a sample, those of images included. */
   maxLength: count,
   /** What happens to longer samples: they are left out and reported, or cut as the reference does. */

@@ -38,16 +38,17 @@ type DatasetRecipe = StageRecipe["data"]["train"][number];
 
 /** A recipe's dataset with its paths resolved. `recipeSchema` saw to it that it has either files or scenes. */
 const datasetEntry = (
-  { path, format, scenes, mediaRoot, sampling }: DatasetRecipe,
+  { path, format, scenes, mediaRoot, sampling, template }: DatasetRecipe,
   baseFolder: string,
 ): DatasetEntry => {
-  if (scenes !== undefined) return { scenes, sampling };
+  const common = { sampling, ...(template !== undefined && { template }) };
+  if (scenes !== undefined) return { ...common, scenes };
   if (path === undefined || format === undefined)
     throw new RecipeError("openData: a dataset must have path and format, or scenes; add them");
   return {
+    ...common,
     path: resolve(baseFolder, path),
     format,
-    sampling,
     ...(mediaRoot !== undefined && { mediaRoot: resolve(baseFolder, mediaRoot) }),
   };
 };

@@ -1,16 +1,17 @@
 /** Records of LLaVA's training JSON: what is shown, who says what, and what is asked in it. */
 import { describeScene, listCells } from "./descriptions.js";
-import { tellFacts } from "./facts.js";
+import { keywordsOf } from "./keywords.js";
 import { type QuestionOptions, questionsFor } from "./questions/index.js";
 import type { Question } from "./questions/question.js";
 import { type Scene, sceneId } from "./scene.js";
 import { sampleList } from "./texts.js";
 
 /**
- * `questions` and `descriptions` about an image. `cells`, `places` and `things` (`listCells`) are captions of it without
- * a request (template `plain`), `facts` its questions and answers in keywords (`tellFacts`). Without an image: `texts`,
- * questions about a description; `retellings`, the same facts in another order, where nearly every word must be looked up
- * in the description; `lists`, words to be said again and again, the simplest lookup and the first that a decoder learns.
+ * `questions` and `descriptions` about an image; `facts`, questions in keywords (`keywordsOf`; template `keywords`).
+ * `cells`, `places` and `things` (`listCells`) are captions of it without a request (template `plain`). Without an image:
+ * `texts`, questions about a description; `retellings`, the same facts in another order, where nearly every word must be
+ * looked up in the description; `lists`, words to be said again and again, the simplest lookup and the first that a
+ * decoder learns.
  */
 export const recordContents = [
   "questions",
@@ -73,11 +74,14 @@ export const createRecords = (
       .filter((group) => group.length > 0)
       .map((group, at) => ({
         id: `${id}-${content}-${at}`,
-        ...(content === "questions" && media),
-        conversations: group.flatMap(({ question, answer }, turn) => [
-          { from: "human" as const, value: turn === 0 ? `${opening}\n${question}` : question },
-          { from: "gpt" as const, value: answer },
-        ]),
+        ...(content !== "texts" && media),
+        conversations: group.flatMap(({ question, answer }, turn) => {
+          const asked = content === "facts" ? keywordsOf(question) : question;
+          return [
+            { from: "human" as const, value: turn === 0 ? `${opening}\n${asked}` : asked },
+            { from: "gpt" as const, value: answer },
+          ];
+        }),
         content,
         questions: group.map(({ question: _, ...rest }) => rest),
       }));
@@ -141,7 +145,6 @@ export const createRecords = (
     if (content === "descriptions") return describe();
     if (content === "cells" || content === "places" || content === "things")
       return caption(content, listCells(scene, content, variant));
-    if (content === "facts") return caption(content, tellFacts(questions));
     if (content === "retellings") return retell();
     if (content === "lists") return repeat();
     return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);

@@ -1,6 +1,6 @@
 import { describe, expect, it } from "vitest";
 import { describeScene } from "../../../src/data/scenes/descriptions.js";
-import { tellFacts } from "../../../src/data/scenes/facts.js";
+import { keywordsOf } from "../../../src/data/scenes/keywords.js";
 import { describeClipRequest, describeRequest } from "../../../src/data/scenes/llava-records.js";
 import { objectClasses, pluralOf, withArticle } from "../../../src/data/scenes/object-classes.js";
 import { questionsFor } from "../../../src/data/scenes/questions/index.js";
@@ -33,8 +33,11 @@ const scenes: readonly Scene[] = sceneKinds.flatMap((kind) =>
 );
 const texts = scenes.flatMap((scene) => [
   describeScene(scene),
-  ...questionsFor(scene).flatMap(({ question, answer }) => [question, ` ${answer}`]),
-  ` ${tellFacts(questionsFor(scene))}`,
+  ...questionsFor(scene).flatMap(({ question, answer }) => [
+    question,
+    ` ${keywordsOf(question)}`,
+    ` ${answer}`,
+  ]),
 ]);
 
 describe("the tokenizer of Scenes", () => {
