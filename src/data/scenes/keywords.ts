@@ -15,8 +15,6 @@ const pairs: ReadonlySet<string> = new Set(["left of", "right of"]);
 export const keywordsOf = (question: string): string => {
   const words = question.replace(/\?$/, "").split(" ");
   return words
-    .filter(
-      (word, at) => !fillers.has(word.toLowerCase()) || pairs.has(`${words[at - 1]} ${word}`),
-    )
+    .filter((word, at) => !fillers.has(word.toLowerCase()) || pairs.has(`${words[at - 1]} ${word}`))
     .join(" ");
 };
