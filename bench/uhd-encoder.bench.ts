@@ -13,6 +13,7 @@ import { parseUhdVisionConfig, type UhdVisionConfig } from "../src/systems/llava
 import { llavaUhdVisionGraph } from "../src/systems/llava-uhd-graphs.js";
 import { uhdVisionFeeds } from "../src/systems/llava-uhd-input.js";
 import { float32 } from "../src/tensor-data.js";
+import { splitStrip } from "../src/vision/split-strip.js";
 import { openGemmMix } from "./bare-gemm.js";
 import { createRandomWeights, randomFloats } from "./random-weights.js";
 import { note, printReport } from "./report.js";
@@ -49,9 +50,9 @@ const openEncoder = async (config: UhdVisionConfig) => {
   return {
     graph,
     run: (strip: typeof view) => {
-      const { feeds } = uhdVisionFeeds([strip], config, "16x");
+      const parts = splitStrip(strip).map((part) => uhdVisionFeeds([part], config, "16x").feeds);
       return async () => {
-        await session.run(feeds);
+        for (const feeds of parts) await session.run(feeds);
         return undefined;
       };
     },

@@ -5,6 +5,7 @@ import type { ImagePlan } from "../image/view-plan.js";
 import { float32, int64, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 import type { TableSize } from "../vision/position-lookup.js";
+import { splitStrip } from "../vision/split-strip.js";
 import {
   type EncodeOptions,
   type Encoder,
@@ -71,7 +72,7 @@ const inPlanOrder = (tokens: TensorData, rows: readonly (readonly number[])[]): 
 };
 
 /**
- * LLaVA-UHD v4: the views of an image in one packed run, a video frame by frame. Prompts have one
+ * LLaVA-UHD v4: the views of an image in packed runs (`planRuns`), a video frame by frame. Prompts have one
  * placeholder for every view (`expandMedia`).
  */
 export const createLlavaUhdEncoder = (
@@ -98,11 +99,14 @@ export const createLlavaUhdEncoder = (
     const cacheKey = `${mode} ${key}`;
     const known = cache.get(cacheKey)?.tokens;
     if (known !== undefined) return { tokens: known, isCached: true };
-    const strip = { pixelValues: pixels, grids: gridsOf(plan, config) };
-    const { feeds, layout } = uhdVisionFeeds([strip], config.vision, mode);
-    const session = await vision(layout.groups.length, mode);
-    const results = await session.run(feeds);
-    const tokens = inPlanOrder(results.tokens, visualRows(layout, config.vision));
+    const parts: TensorData[] = [];
+    for (const strip of splitStrip({ pixelValues: pixels, grids: gridsOf(plan, config) })) {
+      const { feeds, layout } = uhdVisionFeeds([strip], config.vision, mode);
+      const session = await vision(layout.groups.length, mode);
+      const results = await session.run(feeds);
+      parts.push(inPlanOrder(results.tokens, visualRows(layout, config.vision)));
+    }
+    const tokens = joinRows(parts, parts[0].shape[1]);
     cache.set(cacheKey, { tokens });
     return { tokens, isCached: false };
   };

@@ -1,6 +1,7 @@
-import type { ImagePlan } from "../image/view-plan.js";
 import { widenMixing } from "../reduce/early-compressor.js";
 import { planPacking } from "../vision/pack-patches.js";
+import type { TableSize } from "../vision/position-lookup.js";
+import { planRuns } from "../vision/split-strip.js";
 import { llavaSpliceGraph } from "./llava-graphs.js";
 import type { LlavaUhdParams } from "./llava-uhd.js";
 import { type LlavaUhdConfig, mergeLevels, type UhdVisionConfig } from "./llava-uhd-config.js";
@@ -24,7 +25,7 @@ export const billedVision = (
   };
 };
 
-/** LLaVA-UHD v4: one packed run an image or frame, its views in groups of equal length; then one splice. */
+/** LLaVA-UHD v4: an image's or frame's views in packed runs (`planRuns`), in groups of equal length; then one splice. */
 export const createLlavaUhdRunPlanner = (
   params: LlavaUhdParams,
   config: LlavaUhdConfig,
@@ -33,9 +34,13 @@ export const createLlavaUhdRunPlanner = (
   const billed = billedVision(config.vision, billing);
   const graphs = new Map<string, GraphRun["graph"]>();
   const splice = onceNeeded(() => llavaSpliceGraph(params, config));
-  const visionRun = (plan: ImagePlan, times: number, choice: TokenChoice | undefined): GraphRun => {
+  const visionRun = (
+    grids: readonly TableSize[],
+    times: number,
+    choice: TokenChoice | undefined,
+  ): GraphRun => {
     const mode = modeOf(config, choice);
-    const { groups } = planPacking(gridsOf(plan, config), mergeLevels(config.vision, mode));
+    const { groups } = planPacking(grids, mergeLevels(config.vision, mode));
     const key = `${mode} ${groups.length}`;
     const graph = graphs.get(key) ?? llavaUhdVisionGraph(params, billed, groups.length, mode);
     graphs.set(key, graph);
@@ -43,9 +48,7 @@ export const createLlavaUhdRunPlanner = (
       [`V${group}`, numViews] as const,
       [`M${group}`, numTokens] as const,
     ]);
-    const longest = Math.max(
-      ...gridsOf(plan, config).flatMap(({ rows, columns }) => [rows, columns]),
-    );
+    const longest = Math.max(...grids.flatMap(({ rows, columns }) => [rows, columns]));
     // Places of a resampler's keys and of a rotation, as far as the graph has them.
     const tables = { P: longest, R: longest ** 2 };
     return { graph, bindings: { ...tables, ...Object.fromEntries(sides) }, times, part: "vision" };
@@ -64,7 +67,9 @@ export const createLlavaUhdRunPlanner = (
     return {
       visualTokens,
       runs: [
-        ...media.map(({ plan, numFrames, choice }) => visionRun(plan, numFrames, choice)),
+        ...media.flatMap(({ plan, numFrames, choice }) =>
+          planRuns(gridsOf(plan, config)).map((grids) => visionRun(grids, numFrames, choice)),
+        ),
         { graph: splice(), bindings: sides, times: 1, part: "prefill" as const },
       ],
     };

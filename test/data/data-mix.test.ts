@@ -1,5 +1,6 @@
 import { describe, expect, test } from "vitest";
 import { mixReaders, sampleReader } from "../../src/data/data-mix.js";
+import { openDataMix } from "../../src/data/open-dataset.node.js";
 import type { SampleReader } from "../../src/data/sample-reader.js";
 import { OptionsError } from "../../src/errors.js";
 
@@ -27,6 +28,21 @@ const idsOf = async (reader: SampleReader) => {
 };
 const take = (strategy: string, length = 10, seed = 0) =>
   idsOf(sampleReader(createReader("a", length), strategy, seed));
+
+test("a dataset of a mix may have a format of its own, which a run's state knows of", async () => {
+  const scenes = { count: 2, heightPx: 24 };
+  const own = await openDataMix([{ scenes }, { scenes, template: "keywords" }], 0);
+  const templates = await Promise.all(
+    [0, 1, 2, 3].map(async (index) => {
+      const result = await own.read(index);
+      return "sample" in result ? result.sample.template : "bad";
+    }),
+  );
+  expect(templates).toEqual([undefined, undefined, "keywords", "keywords"]);
+  const plain = await openDataMix([{ scenes }, { scenes }], 0);
+  expect(own.fingerprint).not.toBe(plain.fingerprint);
+  await Promise.all([own.close(), plain.close()]);
+});
 
 describe("parts of a dataset", () => {
   test("first, end and all, by count and by share rounded up", async () => {

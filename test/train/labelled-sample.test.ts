@@ -8,7 +8,11 @@ import { tokenizeWithImages } from "../../src/text/image-placeholder.js";
 import { type LlavaTemplateName, llavaTemplates } from "../../src/text/llava-templates.js";
 import { createModelTemplate } from "../../src/text/model-template.js";
 import { createTokenizer } from "../../src/text/tokenizer.js";
-import { type LabelOptions, labelSample } from "../../src/train/labelled-sample.js";
+import {
+  type LabelOptions,
+  labelConversation,
+  labelSample,
+} from "../../src/train/labelled-sample.js";
 import { llamaTokenizerConfig, llamaTokenizerJson } from "../support/llama-tokenizer.js";
 
 const readFixture = (name: string) =>
@@ -45,6 +49,19 @@ const reasonOf = (run: () => unknown) => {
   }
   return "accepted";
 };
+
+test("a dataset's own format goes before the stage's", () => {
+  const messages = [ask("a duck", image), answer("yes"), ask("b"), answer("no")];
+  const stage: LabelOptions = { tokenizer: vicuna, template: llavaTemplates.vicuna_v1 };
+  const own = labelConversation({ messages, template: "keywords" }, stage);
+  expect(own).toEqual(label(messages, "keywords", { tokenizer: vicuna }));
+  expect(labelConversation({ messages }, stage)).toEqual(labelSample(messages, stage));
+  const written = (ids: readonly number[]) => vicuna.decode(ids.filter((id) => id >= 0));
+  expect(written(own.ids)).toMatch(/a duck yes, b no$/);
+  // What is asked is not learned, nor the comma before it.
+  expect(written(own.labels)).toBe("yes no");
+  expect(own.labels.filter((id) => id >= 0)).toHaveLength(own.numSupervised);
+});
 
 describe("by hand, with the small tokenizer", () => {
   // Its words: "ĠA" and so on are not merged, so that letters stand alone; see tokenizer.json.
