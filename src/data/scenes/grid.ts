@@ -28,7 +28,8 @@ export const uniqueThings = <T extends { readonly name: string }>(things: readon
 
 const verticalWords = (rows: number): readonly string[] =>
   rows === 2 ? ["top", "bottom"] : ["top", "middle", "bottom"];
-const horizontalWords = (columns: number): readonly string[] =>
+/** What columns are called, the left one first. */
+export const horizontalWords = (columns: number): readonly string[] =>
   columns === 2 ? ["left", "right"] : ["left", "centre", "right"];
 
 /** "top left", "middle right", "centre": the place of a cell in a grid of two or three rows and columns. */

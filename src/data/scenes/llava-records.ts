@@ -1,13 +1,14 @@
 /** Records of LLaVA's training JSON: what is shown, who says what, and what is asked in it. */
 import { describeScene, listCells } from "./descriptions.js";
-import { keywordsOf } from "./keywords.js";
+import { columnFacts, keywordsOf } from "./keywords.js";
 import { type QuestionOptions, questionsFor } from "./questions/index.js";
 import type { Question } from "./questions/question.js";
 import { type Scene, sceneId } from "./scene.js";
 import { sampleList } from "./texts.js";
 
 /**
- * `questions` and `descriptions` about an image; `facts`, questions in keywords (`keywordsOf`; template `keywords`).
+ * `questions` and `descriptions` about an image; `facts`, questions in keywords (`keywordsOf`; template `keywords`);
+ * `columns`, the columns of its things in the same way (`columnFacts`).
  * `cells`, `places` and `things` (`listCells`) are captions of it without a request (template `plain`). Without an image:
  * `texts`, questions about a description; `retellings`, the same facts in another order, where nearly every word must be
  * looked up in the description; `lists`, words to be said again and again, the simplest lookup and the first that a
@@ -23,6 +24,7 @@ export const recordContents = [
   "places",
   "things",
   "facts",
+  "columns",
 ] as const;
 export type RecordContent = (typeof recordContents)[number];
 
@@ -69,16 +71,20 @@ export const createRecords = (
   const questions = questionsFor(scene, { families, perFamily, variant });
   const groups = turns === "one" ? questions.map((question) => [question]) : [questions];
 
-  const ask = (content: RecordContent, opening: string): SceneRecord[] =>
-    groups
+  const ask = (
+    content: RecordContent,
+    opening: string,
+    asked: readonly (readonly Question[])[] = groups,
+  ): SceneRecord[] =>
+    asked
       .filter((group) => group.length > 0)
       .map((group, at) => ({
         id: `${id}-${content}-${at}`,
         ...(content !== "texts" && media),
         conversations: group.flatMap(({ question, answer }, turn) => {
-          const asked = content === "facts" ? keywordsOf(question) : question;
+          const text = content === "facts" ? keywordsOf(question) : question;
           return [
-            { from: "human" as const, value: turn === 0 ? `${opening}\n${asked}` : asked },
+            { from: "human" as const, value: turn === 0 ? `${opening}\n${text}` : text },
             { from: "gpt" as const, value: answer },
           ];
         }),
@@ -147,6 +153,7 @@ export const createRecords = (
       return caption(content, listCells(scene, content, variant));
     if (content === "retellings") return retell();
     if (content === "lists") return repeat();
+    if (content === "columns") return ask(content, placeholder, [columnFacts(scene)]);
     return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);
   });
 };
