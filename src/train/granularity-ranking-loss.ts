@@ -27,11 +27,17 @@ import {
   type Tensor,
 } from "../graph/index.js";
 import type { RankingWeights } from "../systems/avg-llava-config.js";
-import { bool } from "../tensor-data.js";
+import { bool, float32 } from "../tensor-data.js";
 
 export type RankingOptions = RankingWeights & {
   /** `released`: means over pairs of equal rank distance, which the margin grows with. `paper`: a sum. */
   readonly form: "released" | "paper";
+  /**
+   * Ours: what the tokens of each granularity are held to cost, in nats [E], added to what the model loses with them. Without
+   * it the likeliest answer wins by however little, which at the finest granularity it nearly always is once a model has been
+   * trained on all of them. Default none, as published.
+   */
+  readonly prices?: readonly number[];
 };
 
 export type GranularityRankingLoss = {
@@ -52,10 +58,11 @@ const ones = (condition: Tensor): Tensor => cast(condition, "float32");
  */
 export const granularityRankingLoss = (
   { logits, losses, counts }: { logits: Tensor; losses: Tensor; counts: Tensor },
-  { form, margin, rankWeight, crossEntropyWeight }: RankingOptions,
+  { form, margin, rankWeight, crossEntropyWeight, prices }: RankingOptions,
 ): GranularityRankingLoss => {
   const [batch, choices] = logits.shape.map(Number);
-  const nll = stopGradient(losses);
+  const judged = stopGradient(losses);
+  const nll = prices ? add(judged, constant(float32([1, choices], prices))) : judged;
   const scores = log(softmax(logits)); // a norm of E logits keeps them close: no underflow
   const across = (x: Tensor): Tensor => reshape(x, [batch, choices, 1]);
   const along = (x: Tensor): Tensor => reshape(x, [batch, 1, choices]);

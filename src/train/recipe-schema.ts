@@ -176,6 +176,8 @@ const stage = z
         margin: z.number().nonnegative().optional(),
         rankWeight: z.number().nonnegative().optional(),
         crossEntropyWeight: z.number().nonnegative().optional(),
+        /** Nats that the finest granularity's tokens cost, those of others in proportion. */
+        tokenPrice: z.number().nonnegative().optional(),
       })
       .optional(),
     /** Patterns over dotted parameter names; everything else is frozen. */

@@ -61,7 +61,10 @@ export type ObjectiveOptions = Pick<
 > & {
   readonly objective?: ObjectiveName;
   /** Where they differ from the model's config. */
-  readonly ranking?: Partial<RankingOptions>;
+  readonly ranking?: Partial<Omit<RankingOptions, "prices">> & {
+    /** Ours: nats that the tokens of the finest granularity cost, those of others in proportion; default 0. */
+    readonly tokenPrice?: number;
+  };
 };
 
 const isSupervised = (label: number): boolean => label !== ignoredLabel;
@@ -136,7 +139,15 @@ export const createObjective = (
   });
   const lossOf = (pass: BatchForward): Pick<ObjectivePass, "loss" | "parts"> => {
     if (ranks && avg !== undefined) {
-      return rankingPass(pass, { form: "released", ...avg.ranking, ...ranking });
+      const { tokenPrice = 0, ...weights } = ranking;
+      const [finest] = avg.granularities.map(({ tokens }) => tokens).slice(-1);
+      const prices = avg.granularities.map(({ tokens }) => (tokenPrice * tokens) / finest);
+      return rankingPass(pass, {
+        form: "released",
+        ...avg.ranking,
+        ...weights,
+        ...(tokenPrice > 0 && { prices }),
+      });
     }
     const means = pass.passes.map(({ scores, labels }) => nextTokenLoss(scores, labels).mean);
     return {

@@ -165,3 +165,22 @@ describe("the ranking loss", () => {
     expect(clear.gradient.map(Math.abs)).toEqual([0, 0]);
   });
 });
+
+test("a price of tokens is a loss that they add", async () => {
+  const losses = [
+    [0.9, 0.2, 0.1],
+    [0.3, 0.31, 0.3],
+  ];
+  const logits = [
+    [0.4, 0, 0.7],
+    [1, 0, 2],
+  ];
+  const prices = [0.01, 0.1, 0.3];
+  const added = losses.map((row) => row.map((loss, index) => loss + prices[index]));
+  const priced = await compute(logits, losses, { prices });
+  const expected = await compute(logits, added);
+  expect(priced.total).toBeCloseTo(expected.total, 6);
+  expect(priced.gradient).toEqual(expected.gradient.map((value) => expect.closeTo(value, 6)));
+  // The second sample's best is the coarsest now, which it was not by a hair's breadth before.
+  expect(priced.crossEntropy).not.toBeCloseTo((await compute(logits, losses)).crossEntropy, 3);
+});
