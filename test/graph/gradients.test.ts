@@ -121,6 +121,38 @@ const cases: Case[] = [
   heads(5, 5, 12, true),
   heads(2, 2, 8, false),
   [
+    "rope of a part of a head",
+    [[1, 3, 32]],
+    (x) =>
+      g.rope(x, g.constant(int64([1, 3], [0, 5, 7])), g.ropeTables([1, 0.1, 0.01, 0.001], 8), 2),
+  ],
+  ...[false, true].map(
+    (reversed): Case => [
+      `deltaRecurrence, ${reversed ? "from the last token" : "from the first token"}`,
+      [
+        [B, T, 2],
+        [B, T, 2],
+        [B, T, 2, D],
+        [B, T, 2, D],
+        [B, T, 2, 3],
+        [B, T, 2, D],
+        [B, 2, D, 3],
+      ],
+      (decay, strength, key, addedKey, addedValue, query, initial) => {
+        const steps = {
+          decay: g.sigmoid(decay),
+          strength: g.sigmoid(strength),
+          key: g.multiply(key, g.scalar(0.5)),
+          addedKey,
+          addedValue,
+          query,
+        };
+        const { read, last } = g.deltaRecurrence(steps, initial, { reversed });
+        return g.concat([g.reshape(read, [-1]), g.reshape(last, [-1])], 0);
+      },
+    ],
+  ),
+  [
     "attention with a bias",
     [
       [2, T, 16],
