@@ -50,6 +50,7 @@ const cases: Case[] = [
   ["tanh", [[B, D]], g.tanh],
   ["sigmoid", [[B, D]], g.sigmoid],
   ["relu", [[B, D]], g.relu],
+  ["softplus", [[B, D]], g.softplus],
   ["gelu", [[B, D]], g.gelu],
   ["geluTanh", [[B, D]], g.geluTanh],
   ["quickGelu", [[B, D]], g.quickGelu],
