@@ -49,6 +49,9 @@ CONFIG = {
     },
 }
 
+# Parameters whose gradients are recorded: everything that other decoders do not have.
+RECORDED_GRADIENTS = ["layers.0.linear_attn.", "layers.2.linear_attn.A_log", "layernorm", "self_attn.q_", "embed"]
+
 
 def draw():
     c, w = CONFIG, Weights()
@@ -100,7 +103,7 @@ def delta_net(w, at, x):
     kernel = w[at + "conv1d.weight"][:, 0]
     taps = kernel.shape[1]
     rate = torch.exp(w[at + "A_log"])
-    state = torch.zeros(heads, value_width, key_width)
+    states = [torch.zeros(value_width, key_width) for _ in range(heads)]
     results = []
     for t in range(len(x)):
         channels = sum(
@@ -113,12 +116,13 @@ def delta_net(w, at, x):
         v = v.view(heads, value_width)
         beta = torch.sigmoid(w[at + "in_proj_b.weight"] @ x[t])
         alpha = torch.exp(-rate * torch.log1p(torch.exp(w[at + "in_proj_a.weight"] @ x[t] + w[at + "dt_bias"])))
-        read = torch.empty(heads, value_width)
+        read = []
         for h in range(heads):
             own = k[h * keys // heads]
             kept = torch.eye(key_width) - beta[h] * torch.outer(own, own)
-            state[h] = alpha[h] * state[h] @ kept + beta[h] * torch.outer(v[h], own)
-            read[h] = state[h] @ q[h * keys // heads] / math.sqrt(key_width)
+            states[h] = alpha[h] * states[h] @ kept + beta[h] * torch.outer(v[h], own)
+            read.append(states[h] @ q[h * keys // heads] / math.sqrt(key_width))
+        read = torch.stack(read)
         read = read / torch.sqrt((read * read).mean(-1, keepdim=True) + c["rms_norm_eps"])
         gate = (w[at + "in_proj_z.weight"] @ x[t]).view(heads, value_width)
         read = read * w[at + "norm.weight"] * gate * torch.sigmoid(gate)
@@ -212,13 +216,26 @@ def main(output):
     recorded["decode.forced_ids"] = torch.tensor(rows[0][6:]).numpy()
     recorded["decode.logits"] = float32(logits[5:])
 
+    # Mean loss of the next token over the first row, and its gradients.
+    gradients = {"ids": torch.tensor(rows[0]).numpy()}
+    for value in w.values():
+        value.requires_grad_()
+    _, logits = forward(w, torch.tensor(rows[0]))
+    loss = F.cross_entropy(logits[:-1], torch.tensor(rows[0][1:]))
+    loss.backward()
+    gradients["loss"] = float32(loss.detach())
+    for name, value in w.items():
+        if any(part in name for part in RECORDED_GRADIENTS):
+            gradients[name] = float32(value.grad)
+
     folder = os.path.join(output, "qwen3-5")
     os.makedirs(folder, exist_ok=True)
     with open(os.path.join(folder, "config.json"), "w") as file:
         file.write(json.dumps(CONFIG, indent=2) + "\n")
     write_safetensors(
-        os.path.join(folder, "model.safetensors"), {name: float32(value) for name, value in w.items()}
+        os.path.join(folder, "model.safetensors"), {name: float32(value.detach()) for name, value in w.items()}
     )
+    write_safetensors(os.path.join(folder, "gradients.safetensors"), gradients)
     write_safetensors(os.path.join(folder, "io.safetensors"), recorded)
     with open(os.path.join(folder, "README.md"), "w") as file:
         file.write(
@@ -227,6 +244,7 @@ def main(output):
 A tiny random Qwen3.5 text model (three layers of Gated DeltaNet, one of attention) with recorded inputs and
 outputs, computed in float64 by `test/oracle/qwen3_5.py` from its definition, token by token and each row by itself.
 `right.*` and `left.*`: a batch padded on that side; `decode.*`: a prefix, then tokens one at a time.
+`gradients.safetensors`: the mean loss of the next token over `ids`, and its gradients by PyTorch's autograd.
 """
         )
 

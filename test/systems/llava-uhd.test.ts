@@ -251,7 +251,7 @@ describe("folders", () => {
       const media = [{ width: 300, height: 200 }];
       const report = estimateCost(resolved, { media, textTokens: 20, answerTokens: 5 });
       const tokens = report.visionTokens + 25;
-      const heads = Number(hybridConfig.text_config.num_key_value_heads);
+      const heads = Number(text.num_key_value_heads);
       const states = 2 * (4 * 8 * 12 + 3 * (2 * 2 * 8 + 4 * 12));
       expect(report.bytes.kvCache).toBe(4 * (tokens * 2 * heads * 16 + states));
       expect(report.flops.prefill).toBeGreaterThan(0);
