@@ -142,11 +142,12 @@ const memoryBefore = (x: Tensor, context: LlamaContext, config: DeltaNetConfig, 
   };
 };
 
-/** 1 where a token and the one `lag` before it are of one sample, else 0. segments [B, T] → [B, T]. */
-const sameSegment = (segments: Tensor, lag: number): Tensor => {
-  const earlier = slice(padAxis(segments, 1, lag, 0), 1, 0, segments.shape[1]);
-  return cast(equal(segments, earlier), "float32");
-};
+/** Logarithm of a decay that leaves nothing. */
+const completeDecay = -1e4;
+
+/** Whether a token and the one `lag` before it are of one sample. segments [B, T] → [B, T] bool. */
+const isSameSegment = (segments: Tensor, lag: number): Tensor =>
+  equal(segments, slice(padAxis(segments, 1, lag, 0), 1, 0, segments.shape[1]));
 
 /** x [B, T, D], normed → [B, T, D], and what the layer keeps after these tokens. */
 export const gatedDeltaNet = (
@@ -175,7 +176,8 @@ export const gatedDeltaNet = (
     const rows = slice(joined, 1, index, subtractDims(joined.shape[1], lag));
     const weighted = multiply(rows, reshape(slice(kernel, 1, index, index + 1), [-1]));
     if (segments === undefined || lag === 0) return weighted;
-    return multiply(weighted, reshape(sameSegment(segments, lag), [batch, length, 1]));
+    const isSeen = cast(isSameSegment(segments, lag), "float32");
+    return multiply(weighted, reshape(isSeen, [batch, length, 1]));
   };
   const convolved = silu(Array.from({ length: kernelSize }, (_, index) => tap(index)).reduce(add));
 
@@ -190,13 +192,17 @@ export const gatedDeltaNet = (
 
   const strength = sigmoid(applyLinear(params.strength, seen));
   const time = softplus(add(applyLinear(params.step, seen), params.stepBias));
-  const ownDecay = exp(negate(multiply(exp(params.logRate), time)));
-  const decay =
+  const ownDecay = negate(multiply(exp(params.logRate), time));
+  const logDecay =
     segments === undefined
       ? ownDecay
-      : multiply(ownDecay, reshape(sameSegment(segments, 1), [batch, length, 1]));
+      : where(
+          reshape(isSameSegment(segments, 1), [batch, length, 1]),
+          ownDecay,
+          scalar(completeDecay),
+        );
   const addedKey = multiply(key, reshape(strength, [batch, length, numValueHeads, 1]));
-  const steps = { decay, strength, key, addedKey, addedValue: value, query };
+  const steps = { logDecay, strength, key, addedKey, addedValue: value, query };
   const { read, last } = deltaRecurrence(steps, before.state);
   taps?.add("read", read);
 

@@ -139,9 +139,9 @@ const cases: Case[] = [
         [B, T, 2, D],
         [B, 2, D, 3],
       ],
-      (decay, strength, key, addedKey, addedValue, query, initial) => {
+      (logDecay, strength, key, addedKey, addedValue, query, initial) => {
         const steps = {
-          decay: g.sigmoid(decay),
+          logDecay: g.negate(g.softplus(logDecay)),
           strength: g.sigmoid(strength),
           key: g.multiply(key, g.scalar(0.5)),
           addedKey,

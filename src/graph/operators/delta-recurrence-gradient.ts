@@ -19,10 +19,11 @@ export const deltaRecurrenceGradient = (
       "grad: the states that deltaRecurrence passes through have no gradient; read them by its queries",
     );
   }
-  const [decay, strength, key, addedKey, addedValue, query, initial] = inputs;
+  const [logDecay, strength, key, addedKey, addedValue, query, initial] = inputs;
   const states = outputs[2]; // [B, T, H, E, F]
-  const { add, broadcast, concat, matmul, multiply, negate, padAxis, scalar, subtract } = tools;
+  const { add, concat, exp, matmul, multiply, negate, padAxis, scalar, subtract } = tools;
   const { reshape, slice, sum } = tools;
+  const decay = exp(logDecay);
   const [batch, length, heads, keyWidth] = key.shape;
   const valueWidth = addedValue.shape[3];
   const lastButOne = subtractDims(length, 1);
@@ -37,12 +38,10 @@ export const deltaRecurrenceGradient = (
     concat(reversed ? [slice(x, 1, 1, length), first] : [first, slice(x, 1, 0, lastButOne)], 1);
 
   const reading = fromRead ?? multiply(addedValue, scalar(0));
-  // After the token that ends it nothing changes the state any more: decay 1, strength 0.
-  const ones = broadcast(scalar(1), decay.shape);
-  const isEnd = subtract(ones, ofNext(ones));
+  // After the token that ends it nothing changes the state any more: no decay, strength 0.
   const { states: toState } = tools.deltaRecurrence(
     {
-      decay: add(ofNext(decay), isEnd),
+      logDecay: ofNext(logDecay),
       strength: ofNext(strength),
       key: ofNext(key),
       addedKey: query,
@@ -75,7 +74,7 @@ export const deltaRecurrenceGradient = (
     ofFirst(share, [1, 1]),
   );
   return [
-    subtract(sum(multiply(toState, before), [3, 4]), multiply(strength, along)),
+    multiply(decay, subtract(sum(multiply(toState, before), [3, 4]), multiply(strength, along))),
     negate(multiply(decay, along)),
     negate(toKey),
     times(toState, addedValue),

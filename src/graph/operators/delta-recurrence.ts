@@ -2,6 +2,7 @@ import { ShapeError } from "../../errors.js";
 import { apply, type Lowering, type OnnxBody, type Operator } from "../operator.js";
 import { formatShape, multiplyDims, type Shape, sameShape } from "../shape.js";
 import type { Tensor } from "../tensor.js";
+import { emitDeltaChunks } from "./delta-recurrence-chunks.js";
 import { deltaRecurrenceGradient } from "./delta-recurrence-gradient.js";
 
 type DeltaAttributes = {
@@ -11,7 +12,8 @@ type DeltaAttributes = {
 
 /** What each token brings, in the order of the operator's inputs. */
 export type DeltaSteps = {
-  readonly decay: Tensor; // [B, T, H]
+  /** Logarithm of the decay, 0 or less. */
+  readonly logDecay: Tensor; // [B, T, H]
   readonly strength: Tensor; // [B, T, H]
   readonly key: Tensor; // [B, T, H, E]
   readonly addedKey: Tensor; // [B, T, H, E]
@@ -20,7 +22,7 @@ export type DeltaSteps = {
 };
 
 const checkSteps = (inputs: readonly Tensor[]): void => {
-  const [decay, strength, key, addedKey, addedValue, query, initial] = inputs;
+  const [logDecay, strength, key, addedKey, addedValue, query, initial] = inputs;
   const [batch, length, heads, keyWidth] = key.shape;
   const valueWidth = addedValue.shape[3];
   const wide = [batch, length, heads, keyWidth];
@@ -28,7 +30,7 @@ const checkSteps = (inputs: readonly Tensor[]): void => {
   if (
     key.rank !== 4 ||
     addedValue.rank !== 4 ||
-    ![decay, strength].every((tensor) => fits(tensor, [batch, length, heads])) ||
+    ![logDecay, strength].every((tensor) => fits(tensor, [batch, length, heads])) ||
     ![addedKey, query].every((tensor) => fits(tensor, wide)) ||
     !fits(addedValue, [batch, length, heads, valueWidth]) ||
     !fits(initial, [batch, heads, keyWidth, valueWidth])
@@ -88,11 +90,15 @@ const deltaRecurrenceOperator: Operator<DeltaAttributes> = {
       { dtype, shape: [batch, length, ...initial.shape.slice(1)] },
     ];
   },
-  // The change of a state is of rank two, `addedKey addedValueᵀ - strength decay key (keyᵀ S)`: its left
-  // factor is made for all tokens at once, before the loop.
+  // Token by token, a state's change is of rank two, `addedKey addedValueᵀ - strength decay key (keyᵀ S)`:
+  // its left factor is made for all tokens at once, before the loop.
   lower: (lowering, [read, last, states], { inputs, attributes: { reversed } }) => {
-    const [decay, strength, key, addedKey, addedValue, query, initial] = inputs;
-    const decays = emitUnsqueezed(lowering, decay, [3, 4]);
+    if (states === "" && !reversed) {
+      emitDeltaChunks(lowering, inputs, { read, last });
+      return;
+    }
+    const [logDecay, strength, key, addedKey, addedValue, query, initial] = inputs;
+    const decays = lowering.emit("Exp", [emitUnsqueezed(lowering, logDecay, [3, 4])]);
     const shares = lowering.emit("Mul", [
       decays,
       lowering.emit("Neg", [emitUnsqueezed(lowering, strength, [3, 4])]),
@@ -127,7 +133,8 @@ const deltaRecurrenceOperator: Operator<DeltaAttributes> = {
   },
   gradient: (operation, gradients, tools) =>
     deltaRecurrenceGradient(operation, operation.attributes.reversed, gradients, tools),
-  // Of each head and token: the key's product with the state, the change, the reading.
+  // Of each head and token: the key's product with the state, the change, the reading. Chunks take more products,
+  // most of them among their own tokens, and less time.
   cost: ({ inputs: [, , key, , value] }) => {
     const perToken = multiplyDims(...key.shape, value.shape[3]);
     return { attention: multiplyDims(3, perToken), elementwise: perToken };
@@ -137,19 +144,20 @@ const deltaRecurrenceOperator: Operator<DeltaAttributes> = {
 /**
  * A matrix S of each head that every token changes by a delta rule, and reads:
  *
- *   S_t = decay_t (I - strength_t key_t key_tᵀ) S_{t-1} + addedKey_t addedValue_tᵀ,  read_t = queryᵀ_t S_t
+ *   S_t = exp(logDecay_t) (I - strength_t key_t key_tᵀ) S_{t-1} + addedKey_t addedValue_tᵀ,  read_t = queryᵀ_t S_t
  *
  * (Yang et al. 2024, arXiv 2412.06464, equation 10, with what is added left open, so that the recurrence
  * of its gradients is another one of the same kind.) initial [B, H, E, F] → read [B, T, H, F], the state
  * `last` after all tokens, and the states after each token [B, T, H, E, F], which cost memory where they
- * are read, as gradients do. A loop over tokens: time grows with T, memory besides the states does not.
+ * are read, as gradients do: a loop over tokens gives them. Else it is computed in chunks of tokens, with memory
+ * for the matrices of all chunks.
  */
 export const deltaRecurrence = (
-  { decay, strength, key, addedKey, addedValue, query }: DeltaSteps,
+  { logDecay, strength, key, addedKey, addedValue, query }: DeltaSteps,
   initial: Tensor,
   { reversed = false }: Partial<DeltaAttributes> = {},
 ): { readonly read: Tensor; readonly last: Tensor; readonly states: Tensor } => {
-  const inputs = [decay, strength, key, addedKey, addedValue, query, initial];
+  const inputs = [logDecay, strength, key, addedKey, addedValue, query, initial];
   const [read, last, states] = apply(deltaRecurrenceOperator, inputs, { reversed });
   return { read, last, states };
 };
