@@ -166,9 +166,9 @@ export const parseLlavaUhdConfig = (config: unknown): LlavaUhdConfig => {
   // A config of its own says llava_uhd_v4 where a decoder's says its family.
   const own = { ...raw, model_type: raw.text_model_type };
   const isTraining = vision.layout === "training";
-  // In transformers' layout the whole model says whether its head is tied.
-  const tied = isTraining ? {} : { tie_word_embeddings: raw.tie_word_embeddings };
-  const text = raw.text_config && { ...tied, ...raw.text_config };
+  // In transformers' layout the head is tied by the whole model or by its language model.
+  const tied = !isTraining && raw.tie_word_embeddings === true && { tie_word_embeddings: true };
+  const text = raw.text_config && { ...raw.text_config, ...tied };
   const language = parseDecoderConfig(text ?? own, "qwen3");
   const { numQueries: _, ...slicing } = parseSliceConfig({ config });
   return {

@@ -8,35 +8,15 @@ import { decoderGraph } from "../../src/language/decoder-graph.js";
 import { sequenceScores } from "../../src/language/full-sequence.js";
 import { embedTokens, llama, llamaParams, llamaRopeTables } from "../../src/language/llama.js";
 import { decoderNames, parseDecoderConfig } from "../../src/language/qwen.js";
+import { publishedModel, publishedSizes } from "../../src/load/published-sizes.js";
 import { listParameters, ParameterScope } from "../../src/nn/parameter-scope.js";
-import { parseSystem } from "../../src/systems/system.js";
 import { elementCount, float32, int64 } from "../../src/tensor-data.js";
 import { createRenameTable } from "../../src/weights/rename.js";
 import { useEngine } from "../support/graph-runner.js";
 import { expectClose } from "../support/reference-tensors.js";
 
-/** The text model of MiniCPM-V 4.6, Qwen3.5-0.8B. */
-const published = {
-  model_type: "qwen3_5_text",
-  vocab_size: 248_094,
-  hidden_size: 1024,
-  intermediate_size: 3584,
-  num_hidden_layers: 24,
-  num_attention_heads: 8,
-  num_key_value_heads: 2,
-  head_dim: 256,
-  tie_word_embeddings: true,
-  max_position_embeddings: 262_144,
-  linear_num_key_heads: 16,
-  linear_num_value_heads: 16,
-  rope_parameters: {
-    rope_type: "default",
-    rope_theta: 10_000_000,
-    partial_rotary_factor: 0.25,
-    mrope_section: [11, 11, 10],
-    mrope_interleaved: true,
-  },
-};
+/** Qwen3.5-0.8B, as MiniCPM-V 4.6 has it. */
+const published = publishedSizes["minicpm-v-4.6"].text_config;
 const parse = (changes: object) => parseDecoderConfig({ ...published, ...changes }, "qwen3");
 
 describe("the config of Qwen3.5's text model", () => {
@@ -100,16 +80,8 @@ describe("the published model", () => {
   });
 
   test("has as many parameters, inside MiniCPM-V 4.6, as the released one", () => {
-    const vision_config = {
-      hidden_size: 1152,
-      intermediate_size: 4304,
-      num_hidden_layers: 27,
-      num_attention_heads: 16,
-      image_size: 980,
-      patch_size: 14,
-    };
-    const whole = { model_type: "minicpmv4_6", text_config: published, vision_config };
-    const sizes = [...listParameters(parseSystem(whole).params).values()];
+    const { params: whole } = publishedModel("minicpm-v-4.6").system;
+    const sizes = [...listParameters(whole).values()];
     const total = sizes.reduce((sum, { shape }) => sum + elementCount(shape.map(Number)), 0);
     expect(total).toBe(1_300_428_016);
   });
@@ -122,7 +94,7 @@ describe("the published model", () => {
     const delta = width * (6144 + 2048 + 2 * 16 + 2048);
     const full = width * (2 * 2048 + 2 * 512 + 2048);
     expect(linear).toBe(24 * mlp + 18 * delta + 6 * full + width * 248_094);
-    expect(attention).toBe(18 * 3 * 16 * 128 * 128 + 6 * 2 * 2048 * 1000);
+    expect(attention).toBe(18 * 4 * 16 * 128 * 128 + 6 * 2 * 2048 * 1000);
     expect(kvBytesPerToken(config)).toBe(4 * 6 * 2 * 2 * 256);
     expect(stateBytesPerSequence(config)).toBe(4 * 18 * (16 * 128 * 128 + 3 * 6144));
     expect(stateBytesPerSequence(parse({ full_attention_interval: 1 }))).toBe(0);
