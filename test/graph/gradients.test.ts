@@ -184,7 +184,10 @@ const draw = (shape: readonly number[]): Float32Array =>
 /** Values further apart, and further from 0, than two steps: no kink lies between neighbours. */
 const drawApart = (shapes: readonly (readonly number[])[]): Float32Array[] => {
   const total = shapes.reduce((sum, shape) => sum + elementCount(shape), 0);
-  const levels = Array.from({ length: total }, (_, index) => (index - Math.floor(total / 2)) * 0.04 + 0.02);
+  const levels = Array.from(
+    { length: total },
+    (_, index) => (index - Math.floor(total / 2)) * 0.04 + 0.02,
+  );
   return shapes.map((shape) =>
     Float32Array.from({ length: elementCount(shape) }, () => {
       const [level] = levels.splice(integer(0, levels.length - 1), 1);
