@@ -3,7 +3,7 @@ import { describe, expect, test } from "vitest";
 import { estimateGraphCost } from "../../src/cost/graph-cost.js";
 import { kvBytesPerToken, stateBytesPerSequence } from "../../src/cost/kv-bytes.js";
 import { GraphError, ModelConfigError, UnknownArchitectureError } from "../../src/errors.js";
-import { initParameter, input } from "../../src/graph/index.js";
+import { grad, initParameter, input, sumOfSquares, type Tensor } from "../../src/graph/index.js";
 import { decoderGraph } from "../../src/language/decoder-graph.js";
 import { sequenceScores } from "../../src/language/full-sequence.js";
 import { embedTokens, llama, llamaParams, llamaRopeTables } from "../../src/language/llama.js";
@@ -128,42 +128,52 @@ describe("rows that several samples share", () => {
     }),
   );
 
-  test("give each sample the scores that it has alone", async () => {
+  test("give each sample the scores that it has alone, and the sum of their gradients", async () => {
+    const declared = listParameters(params);
+    const trained = ["layers.0.deltaNet.convolution", "layers.1.deltaNet.logRate", "embedding"];
+    const targets = trained.map((name) => declared.get(name) as Tensor);
+    const run = async (rows: readonly (readonly number[])[]) => {
+      const length = rows.flat().length;
+      const place = (name: string) => input(name, "int64", [1, length]);
+      const scores = sequenceScores(
+        params,
+        embedTokens(params, place("ids")),
+        {
+          positions: place("positions"),
+          segments: place("segments"),
+          tables: llamaRopeTables(config, 18),
+        },
+        config,
+      );
+      const gradients = grad(sumOfSquares(scores, [0, 1, 2]), targets);
+      const outputs = Object.fromEntries(
+        trained.map((name, index) => [`gradient.${name}`, gradients[index] as Tensor]),
+      );
+      const feeds = {
+        ids: rows.flat(),
+        positions: rows.flatMap((row) => [...row.keys()]),
+        segments: rows.flatMap((row, index) => row.map(() => index)),
+      };
+      const fed = Object.entries(feeds).map(([name, ids]) => [name, int64([1, length], ids)]);
+      return runner.compute({ scores, ...outputs }, Object.fromEntries(fed), parameters);
+    };
     const sample = fc.array(fc.nat(19), { minLength: 1, maxLength: 6 });
     await fc.assert(
       fc.asyncProperty(fc.array(sample, { minLength: 1, maxLength: 3 }), async (samples) => {
-        const run = async (rows: readonly (readonly number[])[]) => {
-          const length = rows.flat().length;
-          const place = (name: string) => input(name, "int64", [1, length]);
-          const scores = sequenceScores(
-            params,
-            embedTokens(params, place("ids")),
-            {
-              positions: place("positions"),
-              segments: place("segments"),
-              tables: llamaRopeTables(config, 18),
-            },
-            config,
-          );
-          const feeds = {
-            ids: rows.flat(),
-            positions: rows.flatMap((row) => [...row.keys()]),
-            segments: rows.flatMap((row, index) => row.map(() => index)),
-          };
-          const fed = Object.entries(feeds).map(([name, ids]) => [name, int64([1, length], ids)]);
-          const result = await runner.compute({ scores }, Object.fromEntries(fed), parameters);
-          return result.scores.data as Float32Array;
-        };
         const packed = await run(samples);
-        let start = 0;
-        for (const row of samples) {
-          const shape = [row.length, 20];
-          const own = packed.subarray(20 * start, 20 * (start + row.length));
-          expectClose(float32(shape, own), float32(shape, await run([row])));
-          start += row.length;
+        const alone = [];
+        for (const row of samples) alone.push(await run([row]));
+        const joined = alone.flatMap(({ scores }) => [...scores.data].map(Number));
+        expectClose(packed.scores, float32(packed.scores.shape, joined));
+        for (const name of trained.map((own) => `gradient.${own}`)) {
+          const { shape, data } = packed[name];
+          const sums = Array.from({ length: data.length }, (_, at) =>
+            alone.reduce((sum, results) => sum + Number(results[name].data[at]), 0),
+          );
+          expectClose(packed[name], float32(shape, sums), 5e-5);
         }
       }),
-      { numRuns: 10 },
+      { numRuns: 5 },
     );
   });
 
