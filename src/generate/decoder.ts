@@ -1,6 +1,5 @@
 import { ContextOverflowError, NonFiniteError, OptionsError } from "../errors.js";
 import {
-  type CopyLayout,
   type Engine,
   type Placement,
   type Resident,
@@ -8,21 +7,14 @@ import {
   type Session,
 } from "../graph/index.js";
 import { decoderGraph, embeddingGraph } from "../language/decoder-graph.js";
-import { type CachePart, layerCacheParts } from "../language/layer-cache.js";
+import { layerCacheParts } from "../language/layer-cache.js";
 import type { LlamaParams } from "../language/llama.js";
 import type { LlamaConfig } from "../language/llama-config.js";
 import type { OpenGraph } from "../systems/encoder.js";
-import { elementCount, float32, int64, type TensorData } from "../tensor-data.js";
+import { float32, int64, type TensorData } from "../tensor-data.js";
+import { copyLayout, type DecoderCache, rowElements } from "./decoder-cache.js";
 
-/** What every layer keeps of `batch` sequences, in the engine: keys and values, or a recurrent state. */
-export type DecoderCache = {
-  readonly batch: number;
-  readonly capacity: number;
-  /** The parts of each layer by their names (`layerCacheParts`). */
-  readonly layers: readonly Readonly<Record<string, Resident>>[];
-  /** Tokens held of each sequence. */
-  readonly lengths: number[];
-};
+export type { DecoderCache } from "./decoder-cache.js";
 
 export type DecoderOptions = {
   /** Places that position tables are made for: the longest sequence. */
@@ -88,32 +80,6 @@ const checkFinite = (scores: Float32Array): void => {
       "decoder: the scores hold NaN or infinity; the weights or the input are broken (`saccade inspect MODEL --check` looks for NaN in the weights)",
     );
   }
-};
-
-/** Elements of one token's row of a head. */
-const rowElements = ({ shape }: CachePart): number => Number(shape(1, 1)[3]);
-
-/**
- * Where `tokens` rows of one sequence lie in two memories of such room; a state lies in both as a whole,
- * whatever the number of tokens.
- */
-const copyLayout = (
-  part: CachePart,
-  tokens: number,
-  fromCapacity: number,
-  toCapacity: number,
-): CopyLayout => {
-  if (part.kind === "state") {
-    const count = elementCount(part.shape(1, 1).map(Number));
-    return { numBlocks: 1, blockElements: count, fromStride: count, toStride: count };
-  }
-  const width = rowElements(part);
-  return {
-    numBlocks: Number(part.shape(1, 1)[1]),
-    blockElements: tokens * width,
-    fromStride: fromCapacity * width,
-    toStride: toCapacity * width,
-  };
 };
 
 /** Opens a decoder: one session for prefill and decoding, one that looks up token embeddings. */

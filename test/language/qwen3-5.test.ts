@@ -10,7 +10,7 @@ import { embedTokens, llama, llamaParams, llamaRopeTables } from "../../src/lang
 import { decoderNames, parseDecoderConfig } from "../../src/language/qwen.js";
 import { publishedModel, publishedSizes } from "../../src/load/published-sizes.js";
 import { listParameters, ParameterScope } from "../../src/nn/parameter-scope.js";
-import { elementCount, float32, int64 } from "../../src/tensor-data.js";
+import { elementCount, float32, int64, type TensorData } from "../../src/tensor-data.js";
 import { createRenameTable } from "../../src/weights/rename.js";
 import { useEngine } from "../support/graph-runner.js";
 import { expectClose } from "../support/reference-tensors.js";
@@ -161,7 +161,7 @@ describe("rows that several samples share", () => {
     await fc.assert(
       fc.asyncProperty(fc.array(sample, { minLength: 1, maxLength: 3 }), async (samples) => {
         const packed = await run(samples);
-        const alone = [];
+        const alone: Record<string, TensorData>[] = [];
         for (const row of samples) alone.push(await run([row]));
         const joined = alone.flatMap(({ scores }) => [...scores.data].map(Number));
         expectClose(packed.scores, float32(packed.scores.shape, joined));
