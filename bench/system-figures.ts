@@ -4,10 +4,10 @@ import { measuredParts } from "../src/measure/bench-report.js";
 import type { Figure } from "./report.js";
 
 /** A number of the environment, for who has more time than the default asks for. */
-export const fromEnvironment = (name: string, otherwise: number): number => {
+export const fromEnvironment = (name: string, otherwise: number, least = 1): number => {
   const value = Number(process.env[name] ?? otherwise);
-  if (Number.isSafeInteger(value) && value >= 1) return value;
-  throw new Error(`${name} must be a whole number of at least 1, got ${process.env[name]}`);
+  if (Number.isSafeInteger(value) && value >= least) return value;
+  throw new Error(`${name} must be a whole number of at least ${least}, got ${process.env[name]}`);
 };
 
 /** Aborted by Ctrl-C or an end from outside, so that processes and the files of weights go as well. */

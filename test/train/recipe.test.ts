@@ -90,7 +90,7 @@ describe("recipes", () => {
     [
       "format: llava",
       "format: llava, shuffle: no",
-      /unknown key "shuffle" in stages\[0\]\.data\.train\[0\]; valid keys are path, format, scenes, mediaRoot, sampling/,
+      /unknown key "shuffle" in stages\[0\]\.data\.train\[0\]; valid keys are path, format, scenes, template, mediaRoot, sampling/,
     ],
     [
       "{ path: a.json, format: llava }",
