@@ -9,7 +9,8 @@ import {
   slice,
   type Tensor,
 } from "../src/graph/index.js";
-import { llama, llamaCacheShape, llamaParams, llamaRopeTables } from "../src/language/llama.js";
+import { llamaCacheShape } from "../src/language/layer-cache.js";
+import { llama, llamaParams, llamaRopeTables } from "../src/language/llama.js";
 import { parseLlamaConfig } from "../src/language/llama-config.js";
 import { ParameterScope } from "../src/nn/parameter-scope.js";
 import { float32, int64 } from "../src/tensor-data.js";
@@ -49,9 +50,8 @@ const { hidden, newRows } = llama(
 );
 // One row is fetched: bringing all of them out of the engine is no part of a prefill.
 const outputs: Record<string, Tensor> = { first: slice(hidden, 1, 0, 1) };
-for (const [layer, { key, value }] of newRows.entries()) {
-  outputs[`rows.${layer}.key`] = key;
-  outputs[`rows.${layer}.value`] = value;
+for (const [layer, rows] of newRows.entries()) {
+  for (const [name, tensor] of Object.entries(rows)) outputs[`rows.${layer}.${name}`] = tensor;
 }
 const graph = createGraph("prefill", outputs);
 const session = await engine.open(graph, weights.source());

@@ -1,4 +1,5 @@
 /** The language model over a whole sequence at once, with its attention, and with tokens hidden from layers. */
+import { OptionsError } from "../errors.js";
 import type { VisionLanguageModel } from "../generate/model.js";
 import {
   createGraph,
@@ -85,10 +86,16 @@ const probeGraph = (
 
 /**
  * Prepares a loaded model's language model for looking inside. Attention takes memory for one layer's
- * weights of all heads, and for one map a layer, T² float32 each. Close it after use.
+ * weights of all heads, and for one map a layer, T² float32 each. Close it after use. Throws
+ * `OptionsError` for a language model with recurrent layers.
  */
 export const createSequenceProbe = (model: VisionLanguageModel): SequenceProbe => {
-  const { numLayers } = model.system.language;
+  const { numLayers, deltaNet } = model.system.language;
+  if (deltaNet !== undefined) {
+    throw new OptionsError(
+      "createSequenceProbe: every layer of the language model must attend, got recurrent ones, whose tokens can be neither weighed nor hidden; take another model",
+    );
+  }
   const graphs = {
     embed: () => embeddingGraph(model.system.params.language),
     attention: () => probeGraph(model, true),

@@ -1,7 +1,9 @@
 /** `saccade inspect MODEL`: what a model is and what an image will cost, without loading it. */
 import type { Command } from "commander";
 import type { CostReport } from "../cost/cost-report.js";
+import { stateBytesPerSequence } from "../cost/kv-bytes.js";
 import type { Size } from "../image/image.js";
+import { countAttentionLayers } from "../language/llama-config.js";
 import { type BrokenTensor, findBrokenTensors } from "../load/broken-weights.node.js";
 import type { TokenOption } from "../systems/token-choice.js";
 import { visionFactsOf } from "../systems/vision-facts.js";
@@ -61,13 +63,17 @@ const factsOf = ({ system, tokenizer, template, kvBytesPerToken }: ModelDescript
     language.numKeyValueHeads === language.numHeads
       ? `${language.numHeads} heads`
       : `${language.numHeads} heads (${language.numKeyValueHeads} for keys and values)`;
+  const numRecurrent = language.numLayers - countAttentionLayers(language);
+  const stateBytes = stateBytesPerSequence(language);
+  const states = numRecurrent === 0 ? "" : `, and ${formatBytes(stateBytes)} of states`;
+  const recurrent = numRecurrent === 0 ? "" : ` (${numRecurrent} with a recurrent state)`;
   return [
     ["system", `${config.system}, ${vision.layout} layout`],
     [
       "vision tower",
       `${vision.viewSidePx} px in patches of ${vision.patchSidePx}: ${side}x${side}; width ${vision.width}, ${vision.numLayers} layers`,
     ],
-    ["decoder", `width ${language.width}, ${language.numLayers} layers, ${heads}`],
+    ["decoder", `width ${language.width}, ${language.numLayers} layers${recurrent}, ${heads}`],
     [
       "vocabulary",
       `${language.vocabularySize} (tokenizer: ${tokenizer?.vocabularySize ?? "none"})`,
@@ -75,7 +81,7 @@ const factsOf = ({ system, tokenizer, template, kvBytesPerToken }: ModelDescript
     ["template", template ?? "none without a tokenizer"],
     [
       "context",
-      `${formatCount(config.maxLength)} tokens, ${formatBytes(kvBytesPerToken)} of keys and values each`,
+      `${formatCount(config.maxLength)} tokens, ${formatBytes(kvBytesPerToken)} of keys and values each${states}`,
     ],
   ];
 };

@@ -19,7 +19,7 @@ import { visionFactsOf } from "../systems/vision-facts.js";
 import { type DType, dtypeBytes, elementCount } from "../tensor-data.js";
 import { estimateActivationBytes } from "./activation-bytes.js";
 import { type CostConvention, conventions } from "./convention.js";
-import { kvBytesPerToken } from "./kv-bytes.js";
+import { kvBytesPerToken, stateBytesPerSequence } from "./kv-bytes.js";
 import { estimatePartOperations, evaluateParts, type PartOperations } from "./part-operations.js";
 import { estimatePeakBytes } from "./peak-memory.js";
 import { type MediumSize, planMedium } from "./planned-media.js";
@@ -52,7 +52,7 @@ export type CostReport = {
   readonly bytes: {
     /** All parameters, as stored. */
     readonly weights: number;
-    /** Keys and values of prompt and answer. */
+    /** Keys and values of prompt and answer, and recurrent states. */
     readonly kvCache: number;
     /** Largest set of intermediate values that live at once, over all runs. */
     readonly activations: number;
@@ -218,7 +218,9 @@ export const createCostEstimator = (
       ...own.runs,
       ...planPrefill(decoder(), full, promptTokens, prefillChunk, conventions.true),
     ];
-    const kvCache = (promptTokens + answerTokens) * kvBytesPerToken(language, cacheType);
+    const kvCache =
+      (promptTokens + answerTokens) * kvBytesPerToken(language, cacheType) +
+      stateBytesPerSequence(language, cacheType);
     const patchPx = visionFactsOf(config).patchSidePx;
     return {
       system: config.system,

@@ -1,26 +1,20 @@
 import { ContextOverflowError, NonFiniteError, OptionsError } from "../errors.js";
 import {
-  alignedHeadWidth,
   type Engine,
   type Placement,
   type Resident,
   residentRows,
   type Session,
 } from "../graph/index.js";
-import { cacheNames, decoderGraph, embeddingGraph } from "../language/decoder-graph.js";
-import { type LlamaParams, llamaCacheShape } from "../language/llama.js";
+import { decoderGraph, embeddingGraph } from "../language/decoder-graph.js";
+import { layerCacheParts } from "../language/layer-cache.js";
+import type { LlamaParams } from "../language/llama.js";
 import type { LlamaConfig } from "../language/llama-config.js";
 import type { OpenGraph } from "../systems/encoder.js";
 import { float32, int64, type TensorData } from "../tensor-data.js";
+import { copyLayout, type DecoderCache, rowElements } from "./decoder-cache.js";
 
-/** Keys and values of every layer for `batch` sequences, kept in the engine. */
-export type KeyValueCache = {
-  readonly batch: number;
-  readonly capacity: number;
-  readonly layers: readonly { readonly key: Resident; readonly value: Resident }[];
-  /** Tokens held of each sequence. */
-  readonly lengths: number[];
-};
+export type { DecoderCache } from "./decoder-cache.js";
 
 export type DecoderOptions = {
   /** Places that position tables are made for: the longest sequence. */
@@ -31,19 +25,27 @@ export type DecoderOptions = {
 
 export type Decoder = {
   readonly contextLength: number;
+  /**
+   * Whether a cache's last tokens can be taken back: by a smaller `lengths`, and copies of a beginning. A
+   * recurrent state holds all that were read; it can only go on or begin anew.
+   */
+  readonly canRewind: boolean;
   /** Memory for `batch` sequences of up to `capacity` tokens. */
-  createCache(batch: number, capacity: number): Promise<KeyValueCache>;
-  releaseCache(cache: KeyValueCache): Promise<void>;
-  /** Makes row `toRow` of `to` hold the first `length` tokens (all, when absent) of a row of `from`. */
+  createCache(batch: number, capacity: number): Promise<DecoderCache>;
+  releaseCache(cache: DecoderCache): Promise<void>;
+  /**
+   * Makes row `toRow` of `to` hold the first `length` tokens (all, when absent) of a row of `from`. Throws
+   * `OptionsError` for a part of the tokens where the decoder cannot rewind.
+   */
   copyRow(
-    from: KeyValueCache,
+    from: DecoderCache,
     fromRow: number,
-    to: KeyValueCache,
+    to: DecoderCache,
     toRow: number,
     length?: number,
   ): Promise<void>;
   /** A larger cache with the same content; the old one is released. */
-  growCache(cache: KeyValueCache, capacity: number): Promise<KeyValueCache>;
+  growCache(cache: DecoderCache, capacity: number): Promise<DecoderCache>;
   /** Embeddings of tokens, [1, T, D]. */
   embed(ids: readonly number[]): Promise<TensorData<"float32">>;
   /**
@@ -51,7 +53,7 @@ export type Decoder = {
    * Throws `ContextOverflowError` when they do not fit.
    */
   prefill(
-    cache: KeyValueCache,
+    cache: DecoderCache,
     row: number,
     embeddings: TensorData<"float32">,
     signal?: AbortSignal,
@@ -60,7 +62,7 @@ export type Decoder = {
    * Appends one token to each of the cache's first sequences: `tokens[b]`, or leaves sequence b as it
    * is where it is undefined. Returns the next tokens' scores, one row of [W] each.
    */
-  step(cache: KeyValueCache, tokens: readonly (number | undefined)[]): Promise<Float32Array[]>;
+  step(cache: DecoderCache, tokens: readonly (number | undefined)[]): Promise<Float32Array[]>;
 };
 
 const int32 = (values: readonly number[]): TensorData<"int32"> => ({
@@ -94,6 +96,8 @@ export const createDecoder = async (
   const embedSession = await open(embeddingGraph(params));
   const session: Session = await open(decoderGraph(params, config, contextLength));
   const chunk = Math.min(prefillChunk, await engine.maxFusedQueries());
+  const parts = params.layers.map((_, layer) => layerCacheParts(config, layer));
+  const canRewind = parts.flat().every(({ kind }) => kind === "tokens");
 
   const embed = async (tokens: readonly number[]): Promise<TensorData<"float32">> => {
     const bad = tokens.find((id) => !Number.isInteger(id) || id < 0 || id >= config.vocabularySize);
@@ -106,53 +110,54 @@ export const createDecoder = async (
     return embeddings as TensorData<"float32">;
   };
 
-  const createCache = async (batch: number, capacity: number): Promise<KeyValueCache> => {
+  const createCache = async (batch: number, capacity: number): Promise<DecoderCache> => {
     if (capacity > contextLength) {
       throw new ContextOverflowError(
         `createCache: at most ${contextLength} tokens fit into the context, got ${capacity}`,
       );
     }
-    const shape = llamaCacheShape(config, batch, capacity).map(Number);
     const layers = [];
-    for (let layer = 0; layer < config.numLayers; layer += 1) {
-      layers.push({
-        key: await engine.allocate("float32", shape),
-        value: await engine.allocate("float32", shape),
-      });
+    for (const layerParts of parts) {
+      const memories: Record<string, Resident> = {};
+      for (const { name, shape } of layerParts) {
+        memories[name] = await engine.allocate("float32", shape(batch, capacity).map(Number));
+      }
+      layers.push(memories);
     }
     return { batch, capacity, layers, lengths: new Array<number>(batch).fill(0) };
   };
 
-  const releaseCache = async ({ layers }: KeyValueCache): Promise<void> => {
-    for (const { key, value } of layers) {
-      await engine.release(key);
-      await engine.release(value);
+  const releaseCache = async ({ layers }: DecoderCache): Promise<void> => {
+    for (const memories of layers) {
+      for (const memory of Object.values(memories)) await engine.release(memory);
     }
   };
 
   const copyRow: Decoder["copyRow"] = async (from, fromRow, to, toRow, length) => {
-    const width = alignedHeadWidth(config.headWidth);
-    const tokens = length ?? from.lengths[fromRow];
+    const held = from.lengths[fromRow];
+    const tokens = length ?? held;
     if (tokens > to.capacity) {
       throw new ContextOverflowError(
         `copyRow: ${tokens} tokens do not fit into a cache of ${to.capacity}; make a larger one`,
       );
     }
-    const layout = {
-      numBlocks: config.numKeyValueHeads,
-      blockElements: tokens * width,
-      fromStride: from.capacity * width,
-      toStride: to.capacity * width,
-    };
+    if (!canRewind && tokens !== held && tokens !== 0) {
+      throw new OptionsError(
+        `copyRow: a recurrent state holds all ${held} tokens that were read, got ${tokens} to copy; copy all or none`,
+      );
+    }
     const rowOf = (memory: Resident, row: number) => residentRows(memory, row, row + 1);
-    for (const [layer, { key, value }] of from.layers.entries()) {
-      await engine.copy(rowOf(key, fromRow), rowOf(to.layers[layer].key, toRow), layout);
-      await engine.copy(rowOf(value, fromRow), rowOf(to.layers[layer].value, toRow), layout);
+    for (const [layer, layerParts] of parts.entries()) {
+      for (const part of layerParts) {
+        const layout = copyLayout(part, tokens, from.capacity, to.capacity);
+        const [source, target] = [from.layers[layer][part.name], to.layers[layer][part.name]];
+        await engine.copy(rowOf(source, fromRow), rowOf(target, toRow), layout);
+      }
     }
     to.lengths[toRow] = tokens;
   };
 
-  const growCache = async (cache: KeyValueCache, capacity: number): Promise<KeyValueCache> => {
+  const growCache = async (cache: DecoderCache, capacity: number): Promise<DecoderCache> => {
     if (capacity <= cache.capacity) return cache;
     const grown = await createCache(cache.batch, capacity);
     for (let row = 0; row < cache.batch; row += 1) await copyRow(cache, row, grown, row);
@@ -165,7 +170,7 @@ export const createDecoder = async (
    * takes up those of the sequences for which `keeps` holds.
    */
   const run = async (
-    cache: KeyValueCache,
+    cache: DecoderCache,
     [start, end]: readonly [number, number],
     embeddings: TensorData<"float32">,
     firstPlaces: readonly number[],
@@ -182,25 +187,19 @@ export const createDecoder = async (
       lastIndex: int32(lastPlaces),
       totalLength: int32([Math.max(...lastPlaces) + 1]),
     };
-    const width = alignedHeadWidth(config.headWidth);
-    const layout = {
-      numBlocks: config.numKeyValueHeads,
-      blockElements: length * width,
-      fromStride: length * width,
-      toStride: cache.capacity * width,
-    };
     const place: Placement[] = [];
-    cache.layers.forEach((memory, layer) => {
-      for (const part of ["key", "value"] as const) {
-        const { past, rows } = cacheNames(layer)[part];
-        feeds[past] = residentRows(memory[part], start, end);
+    cache.layers.forEach((memories, layer) => {
+      for (const part of parts[layer]) {
+        const memory = memories[part.name];
+        const layout = copyLayout(part, length, length, cache.capacity);
+        feeds[part.past] = residentRows(memory, start, end);
         firstPlaces.forEach((firstPlace, index) => {
           if (!keeps(start + index)) return;
           place.push({
-            output: rows,
-            fromElement: index * config.numKeyValueHeads * layout.fromStride,
-            to: residentRows(memory[part], start + index, start + index + 1),
-            toElement: firstPlace * width,
+            output: part.next,
+            fromElement: index * layout.numBlocks * layout.fromStride,
+            to: residentRows(memory, start + index, start + index + 1),
+            toElement: part.kind === "tokens" ? firstPlace * rowElements(part) : 0,
             layout,
           });
         });
@@ -212,7 +211,7 @@ export const createDecoder = async (
     return data;
   };
 
-  const checkRoom = (cache: KeyValueCache, row: number, tokens: number): void => {
+  const checkRoom = (cache: DecoderCache, row: number, tokens: number): void => {
     const needed = cache.lengths[row] + tokens;
     if (needed > cache.capacity) {
       throw new ContextOverflowError(
@@ -258,5 +257,15 @@ export const createDecoder = async (
     );
   };
 
-  return { contextLength, createCache, releaseCache, copyRow, growCache, embed, prefill, step };
+  return {
+    contextLength,
+    canRewind,
+    createCache,
+    releaseCache,
+    copyRow,
+    growCache,
+    embed,
+    prefill,
+    step,
+  };
 };

@@ -8,7 +8,7 @@ import type { ChatTemplate } from "../text/llava-templates.js";
 import type { Tokenizer } from "../text/tokenizer.js";
 import type { Answer, AnswerEvent, GenerateOptions, GenerateRequest } from "./answer.js";
 import { AnswerWriter } from "./answer-writer.js";
-import type { Decoder, KeyValueCache } from "./decoder.js";
+import type { Decoder, DecoderCache } from "./decoder.js";
 import {
   checkMediaParts,
   type Media,
@@ -229,7 +229,7 @@ export const createModel = (parts: ModelParts): VisionLanguageModel => {
     const writer = planned.writerAfter(count.promptTokens);
     const { embeddings } = encoded;
     const { cache, cachedTokens, rest } = await prompts.open(embeddings, cacheScope);
-    let kept: KeyValueCache | undefined = cache;
+    let kept: DecoderCache | undefined = cache;
     let prefillMs = 0;
     try {
       const prefillStartedMs = performance.now();

@@ -1,5 +1,5 @@
 import { float32, type TensorData } from "../tensor-data.js";
-import type { Decoder, KeyValueCache } from "./decoder.js";
+import type { Decoder, DecoderCache } from "./decoder.js";
 import { roundUpCapacity } from "./sequence-batch.js";
 
 export type PrefixCacheOptions = {
@@ -12,7 +12,7 @@ export type PrefixCacheOptions = {
 /** A prompt made ready: what the cache already holds of it, and what is still to be read. */
 export type OpenedPrompt = {
   /** One row; the caller's own. */
-  readonly cache: KeyValueCache;
+  readonly cache: DecoderCache;
   readonly cachedTokens: number;
   /** Embeddings [1, T, D] that the cache does not hold yet. */
   readonly rest: TensorData<"float32">;
@@ -20,7 +20,7 @@ export type OpenedPrompt = {
 
 type Entry = {
   readonly scope: string;
-  readonly cache: KeyValueCache;
+  readonly cache: DecoderCache;
   /** Embeddings of the rows that the cache holds, [length, D]. */
   readonly rows: Float32Array;
   readonly bytes: number;
@@ -36,15 +36,16 @@ const countShared = (a: Float32Array, b: Float32Array, width: number): number =>
   return Math.floor(index / width);
 };
 
-const bytesOf = ({ layers }: KeyValueCache, rows: Float32Array): number =>
+const bytesOf = ({ layers }: DecoderCache, rows: Float32Array): number =>
   layers
-    .flatMap(({ key, value }) => [key, value])
+    .flatMap((memories) => Object.values(memories))
     .reduce((bytes, { shape }) => bytes + 4 * shape.reduce((a, b) => a * b, 1), rows.byteLength);
 
 /**
- * Key-value caches of earlier prompts. What a new prompt shares with one is found by comparing
+ * Caches of earlier prompts. What a new prompt shares with one is found by comparing
  * embeddings, row by row: exact for every method, whatever went into them. A prompt that continues an
- * earlier one takes over its cache; one that shares only a beginning gets a copy of that.
+ * earlier one takes over its cache; one that shares only a beginning gets a copy of that, where the
+ * decoder can go back to it.
  */
 export class PrefixCache {
   /** The most recently used last. */
@@ -75,7 +76,7 @@ export class PrefixCache {
 
   /** Takes back a cache with what it holds now: the prompt, or a part of it, and tokens fed after it. */
   keep(
-    cache: KeyValueCache,
+    cache: DecoderCache,
     embeddings: TensorData<"float32">,
     answerIds: readonly number[],
     scope = "",
@@ -105,13 +106,14 @@ export class PrefixCache {
     for (const entry of this.entries) {
       if (entry.scope !== scope) continue;
       const tokens = shared(entry);
-      if (tokens <= cachedTokens) continue;
+      const isWhole = tokens * this.width === entry.rows.length;
+      if (tokens <= cachedTokens || !(isWhole || this.decoder.canRewind)) continue;
       best = entry;
       cachedTokens = tokens;
     }
     const capacity = roundUpCapacity(length + 1, this.decoder.contextLength);
     const continues = best !== undefined && cachedTokens * this.width === best.rows.length;
-    let cache: KeyValueCache;
+    let cache: DecoderCache;
     if (best !== undefined && (continues || this.maxEntries === 1)) {
       this.entries = this.entries.filter((entry) => entry !== best);
       cache = await this.decoder.growCache(best.cache, capacity);
@@ -133,7 +135,7 @@ export class PrefixCache {
   }
 
   private async add(
-    cache: KeyValueCache,
+    cache: DecoderCache,
     embeddings: TensorData<"float32">,
     answerIds: readonly number[],
     scope: string,

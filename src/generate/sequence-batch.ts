@@ -1,4 +1,4 @@
-import type { Decoder, KeyValueCache } from "./decoder.js";
+import type { Decoder, DecoderCache } from "./decoder.js";
 
 export type WrittenToken = {
   readonly id: number;
@@ -19,7 +19,7 @@ export type SequenceRun = {
   /** Tokens as they come. Leaving early takes the sequence out of the batch. */
   readonly tokens: AsyncGenerator<WrittenToken, void>;
   /** The sequence's own cache again, once `tokens` has ended; undefined if the batch broke. */
-  readonly cache: Promise<KeyValueCache | undefined>;
+  readonly cache: Promise<DecoderCache | undefined>;
 };
 
 /** Decodes sequences that come and go together: one step of the model gives each of them a token. */
@@ -33,7 +33,7 @@ export type SequenceBatch = {
    * those of its first token. Its tokens do not depend on the sequences beside it.
    */
   continueSequence(
-    cache: KeyValueCache,
+    cache: DecoderCache,
     scores: Float32Array,
     writer: SequenceWriter,
     signal?: AbortSignal,
@@ -52,13 +52,13 @@ type Member = {
   readonly writer: SequenceWriter;
   readonly waiting: WrittenToken[];
   /** Its one-row cache, before it joins and after it left. */
-  cache: KeyValueCache | undefined;
+  cache: DecoderCache | undefined;
   lastId: number;
   /** Its last token was written, or its reader left. */
   isOver: boolean;
   failure: { readonly error: unknown } | undefined;
   wake: () => void;
-  readonly settle: (cache: KeyValueCache | undefined) => void;
+  readonly settle: (cache: DecoderCache | undefined) => void;
 };
 
 const powerOfTwo = (count: number): number => 2 ** Math.ceil(Math.log2(count));
@@ -70,13 +70,13 @@ const powerOfTwo = (count: number): number => 2 ** Math.ceil(Math.log2(count));
  */
 export const createSequenceBatch = (decoder: Decoder): SequenceBatch => {
   /** Row r of `shared` is `members[r]`. */
-  let shared: KeyValueCache | undefined;
+  let shared: DecoderCache | undefined;
   const members: Member[] = [];
   const joining: Member[] = [];
   let isLooping = false;
 
-  const rebuild = async (rows: number, capacity: number): Promise<KeyValueCache> => {
-    const old = shared as KeyValueCache;
+  const rebuild = async (rows: number, capacity: number): Promise<DecoderCache> => {
+    const old = shared as DecoderCache;
     const made = await decoder.createCache(rows, capacity);
     for (let row = 0; row < members.length; row += 1) await decoder.copyRow(old, row, made, row);
     await decoder.releaseCache(old);
@@ -85,8 +85,8 @@ export const createSequenceBatch = (decoder: Decoder): SequenceBatch => {
   };
 
   /** Makes room for `numMembers` rows of `numTokens` each; gives memory back when little is in use. */
-  const makeRoom = async (numMembers: number, numTokens: number): Promise<KeyValueCache> => {
-    const cache = shared as KeyValueCache;
+  const makeRoom = async (numMembers: number, numTokens: number): Promise<DecoderCache> => {
+    const cache = shared as DecoderCache;
     const rows = powerOfTwo(numMembers);
     const needed = roundUpCapacity(numTokens, decoder.contextLength);
     const isSmall = rows > cache.batch || numTokens > cache.capacity;
@@ -101,7 +101,7 @@ export const createSequenceBatch = (decoder: Decoder): SequenceBatch => {
   const longest = (): number => Math.max(0, ...(shared?.lengths.slice(0, members.length) ?? []));
 
   const join = async (member: Member): Promise<void> => {
-    const own = member.cache as KeyValueCache;
+    const own = member.cache as DecoderCache;
     if (shared === undefined) {
       shared = own;
     } else {
@@ -114,7 +114,7 @@ export const createSequenceBatch = (decoder: Decoder): SequenceBatch => {
   };
 
   const leave = async (member: Member): Promise<void> => {
-    const cache = shared as KeyValueCache;
+    const cache = shared as DecoderCache;
     const row = members.indexOf(member);
     if (cache.batch === 1) {
       member.cache = cache;
@@ -197,7 +197,7 @@ export const createSequenceBatch = (decoder: Decoder): SequenceBatch => {
 
   const continueSequence: SequenceBatch["continueSequence"] = (cache, scores, writer, signal) => {
     let settle: Member["settle"] = () => {};
-    const settled = new Promise<KeyValueCache | undefined>((resolve) => {
+    const settled = new Promise<DecoderCache | undefined>((resolve) => {
       settle = resolve;
     });
     const member: Member = {

@@ -18,7 +18,26 @@ export type OnnxAttribute =
   | { readonly int: number }
   | { readonly float: number }
   | { readonly string: string }
-  | { readonly ints: readonly number[] };
+  | { readonly ints: readonly number[] }
+  | { readonly body: OnnxBody };
+
+/** One node of a loop's body; attributes are single numbers. */
+export type OnnxBodyNode = {
+  readonly opType: string;
+  readonly inputs: readonly string[];
+  readonly output: string;
+  readonly attributes?: Readonly<Record<string, { readonly int: number }>>;
+};
+
+/**
+ * What a loop computes each time. Its values are known by names that no other value of the model has;
+ * all are float32, of whatever shape follows.
+ */
+export type OnnxBody = {
+  readonly inputs: readonly string[];
+  readonly outputs: readonly string[];
+  readonly nodes: readonly OnnxBodyNode[];
+};
 
 /** What a lowering writes with; values are known by their ONNX names. */
 export type Lowering = {

@@ -8,21 +8,10 @@ import {
   subtractDims,
   type Tensor,
 } from "../graph/index.js";
-import {
-  embedTokens,
-  type LlamaParams,
-  languageHead,
-  llama,
-  llamaCacheShape,
-  llamaRopeTables,
-} from "./llama.js";
+import { layerCacheParts } from "./layer-cache.js";
+import type { LayerMemory } from "./layer-context.js";
+import { embedTokens, type LlamaParams, languageHead, llama, llamaRopeTables } from "./llama.js";
 import type { LlamaConfig } from "./llama-config.js";
-
-/** Names of the graph's cache inputs and outputs of one layer. */
-export const cacheNames = (layer: number) => ({
-  key: { past: `past.${layer}.key`, rows: `rows.${layer}.key` },
-  value: { past: `past.${layer}.value`, rows: `rows.${layer}.value` },
-});
 
 /** The decoder with its cache as a graph: embeddings in, scores of each sequence's last token out. */
 export const decoderGraph = (
@@ -32,12 +21,11 @@ export const decoderGraph = (
 ): Graph => {
   const embeddings = input("embeddings", "float32", ["B", "T", config.width]);
   const caches = params.layers.map((_, layer) => {
-    const names = cacheNames(layer);
-    const shape = llamaCacheShape(config, dim("B"), dim("S"));
-    return {
-      key: input(names.key.past, "float32", shape),
-      value: input(names.value.past, "float32", shape),
-    };
+    const parts = layerCacheParts(config, layer).map(({ name, past, shape }) => [
+      name,
+      input(past, "float32", shape(dim("B"), dim("S"))),
+    ]);
+    return Object.fromEntries(parts) as LayerMemory;
   });
   const { hidden, newRows } = llama(
     params,
@@ -55,9 +43,8 @@ export const decoderGraph = (
   const [batch, length, width] = hidden.shape;
   const last = reshape(slice(hidden, 1, subtractDims(length, 1), length), [batch, width]);
   const outputs: Record<string, Tensor> = { scores: languageHead(params, last) };
-  newRows.forEach(({ key, value }, layer) => {
-    outputs[cacheNames(layer).key.rows] = key;
-    outputs[cacheNames(layer).value.rows] = value;
+  newRows.forEach((rows: Readonly<Record<string, Tensor>>, layer) => {
+    for (const { name, next } of layerCacheParts(config, layer)) outputs[next] = rows[name];
   });
   return createGraph("decoder", outputs);
 };

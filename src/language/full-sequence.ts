@@ -30,8 +30,11 @@ export const sequenceScores = (
   taps?: Taps,
 ): Tensor => {
   const { positions, tables } = places;
-  const bias = "segments" in places ? segmentBias(places.segments) : keyMaskBias(places.tokenMask);
-  const context = { kind: "full", positions, tables, bias } as const;
+  const seen =
+    "segments" in places
+      ? { bias: segmentBias(places.segments), segments: places.segments }
+      : { bias: keyMaskBias(places.tokenMask), tokenMask: places.tokenMask };
+  const context = { kind: "full", positions, tables, ...seen } as const;
   const { hidden } = llama(params, embeddings, context, config, taps);
   return languageHead(params, hidden);
 };

@@ -20,8 +20,39 @@ export type LlamaConfig = {
   readonly attentionBias: AttentionBias;
   /** Whether each head's queries and keys are normalised before they are turned (Qwen3). */
   readonly queryKeyNorm?: boolean;
+  /** Whether attention's result is gated by a second half of the query projection (Qwen3-Next). */
+  readonly outputGate?: boolean;
+  /** Whether weights of the norms are stored less one (Qwen3-Next). */
+  readonly zeroCentredNorms?: boolean;
+  /** First elements of each head that are turned by its place; all when absent. */
+  readonly rotaryWidth?: number;
+  /** Layers that keep a recurrent state in place of keys and values; none when absent. */
+  readonly deltaNet?: DeltaNetConfig;
   readonly mlpBias: boolean;
 };
+
+/** Layers of linear attention by the gated delta rule. */
+export type DeltaNetConfig = {
+  /** Which layers of the decoder are such. */
+  readonly layers: readonly boolean[];
+  readonly numKeyHeads: number;
+  /** Each key head serves so many consecutive value heads as there are more of them. */
+  readonly numValueHeads: number;
+  readonly keyWidth: number;
+  readonly valueWidth: number;
+  /** Tokens that the convolution before the recurrence sees, its own included. */
+  readonly kernelSize: number;
+};
+
+/** The recurrence of a layer, or undefined where the layer attends. */
+export const deltaNetOf = (
+  { deltaNet }: Pick<LlamaConfig, "deltaNet">,
+  layerIndex: number,
+): DeltaNetConfig | undefined => (deltaNet?.layers[layerIndex] ? deltaNet : undefined);
+
+/** Layers that keep keys and values of every token. */
+export const countAttentionLayers = ({ numLayers, deltaNet }: LlamaConfig): number =>
+  numLayers - (deltaNet?.layers.filter(Boolean).length ?? 0);
 
 const published = z.object({
   vocab_size: z.int().positive(),

@@ -2,13 +2,16 @@
  * The Qwen decoders, as settings of the LLaMA decoder: Qwen2 and 2.5 (arXiv 2407.10671, 2412.15115)
  * add biases to query, key and value; Qwen3 (arXiv 2505.09388) drops them and normalises queries and
  * keys of each head instead. Semantics of Hugging Face's `Qwen2ForCausalLM` and `Qwen3ForCausalLM`.
+ * Qwen3.5 is `qwen3-5.ts`.
  */
 import { z } from "zod";
 import { ModelConfigError, UnknownArchitectureError } from "../errors.js";
+import { deltaNetNames } from "./gated-delta-net.js";
 import { llamaNames } from "./llama.js";
 import { type LlamaConfig, parseLlamaConfig } from "./llama-config.js";
+import { parseQwen35Config } from "./qwen3-5.js";
 
-const families = ["qwen2", "qwen3", "llama"] as const;
+const families = ["qwen2", "qwen3", "qwen3_5", "llama"] as const;
 export type DecoderFamily = (typeof families)[number];
 
 /** What Hugging Face's configs assume where a file is silent, besides what LLaMA's do. */
@@ -29,14 +32,12 @@ const familyOf = (modelType: string | undefined, fallback: DecoderFamily): Decod
   if (family !== undefined) return family;
   throw new UnknownArchitectureError(
     `parseDecoderConfig: the language model must be ${families.join(", ")}, got ${JSON.stringify(modelType)}` +
-      (/^qwen3_(5|next)/.test(modelType)
-        ? "; its layers of linear attention with a recurrent state are not implemented"
-        : ""),
+      (/_moe|^qwen3_next/.test(modelType) ? "; mixtures of experts are not implemented" : ""),
   );
 };
 
 /**
- * Reads the config of a Qwen2, Qwen3 or LLaMA decoder, or the `text_config` of a larger model.
+ * Reads the config of a Qwen2, Qwen3, Qwen3.5 or LLaMA decoder, or the `text_config` of a larger model.
  * Throws `UnknownArchitectureError` for another family, `ModelConfigError` for values that do not fit
  * and for sliding windows, which are not implemented.
  */
@@ -52,20 +53,25 @@ export const parseDecoderConfig = (config: unknown, fallback: DecoderFamily): Ll
       "parseDecoderConfig: use_sliding_window must be false, got true; attention windows of a decoder are not implemented",
     );
   }
+  const rotation = rope && { rope_theta: rope.rope_theta, rope_scaling: rope };
   const merged = {
     ...(family === "llama" ? {} : qwenDefaults),
-    ...(rope && { rope_theta: rope.rope_theta, rope_scaling: rope }),
+    ...rotation,
     ...(config as object),
   };
+  if (family === "qwen3_5") return parseQwen35Config({ ...rotation, ...(config as object) });
   const llama = parseLlamaConfig(merged);
   if (family === "llama") return llama;
   if (family === "qwen2") return { ...llama, attentionBias: { input: true, output: false } };
   return { ...llama, queryKeyNorm: true };
 };
 
-/** Published names of the decoder's parameters, norms of queries and keys included. */
+/** Published names of the decoder's parameters, those of all families. */
 export const decoderNames: readonly (readonly [string, string])[] = [
   ...llamaNames,
   ["layers.{i}.queryNorm", "model.layers.{i}.self_attn.q_norm"],
   ["layers.{i}.keyNorm", "model.layers.{i}.self_attn.k_norm"],
+  ...deltaNetNames.map(
+    ([own, published]) => [`layers.{i}.${own}`, `model.layers.{i}.${published}`] as const,
+  ),
 ];

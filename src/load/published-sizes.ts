@@ -59,6 +59,31 @@ const clipTower = {
   mm_vision_select_layer: -2,
   mm_vision_select_feature: "patch",
 };
+/** Qwen3.5-0.8B without its own vision model, with MiniCPM-V 4.6's vocabulary. */
+const qwen35Text = {
+  model_type: "qwen3_5_text",
+  vocab_size: 248_094,
+  hidden_size: 1024,
+  intermediate_size: 3584,
+  num_hidden_layers: 24,
+  num_attention_heads: 8,
+  num_key_value_heads: 2,
+  head_dim: 256,
+  tie_word_embeddings: true,
+  max_position_embeddings: 262_144,
+  full_attention_interval: 4,
+  linear_num_key_heads: 16,
+  linear_num_value_heads: 16,
+  linear_key_head_dim: 128,
+  linear_value_head_dim: 128,
+  linear_conv_kernel_dim: 4,
+  rope_parameters: {
+    rope_type: "default",
+    rope_theta: 10_000_000,
+    partial_rotary_factor: 0.25,
+    mrope_section: [11, 11, 10],
+  },
+};
 const llava = { ...clipTower, model_type: "llava_llama", image_aspect_ratio: "pad" };
 const next = {
   ...llava,
@@ -99,6 +124,12 @@ export const publishedSizes = {
     ...qwen8b,
     model_type: "llava_uhd_v4",
     text_model_type: "qwen3",
+    vision_config: {},
+    insert_layer_id: 6,
+  },
+  "minicpm-v-4.6": {
+    model_type: "minicpmv4_6",
+    text_config: qwen35Text,
     vision_config: {},
     insert_layer_id: 6,
   },

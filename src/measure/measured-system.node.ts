@@ -1,7 +1,7 @@
 import { conventions } from "../cost/convention.js";
 import { planMedium } from "../cost/planned-media.js";
 import { LimitError, OptionsError } from "../errors.js";
-import { createDecoder, type KeyValueCache } from "../generate/decoder.js";
+import { createDecoder, type DecoderCache } from "../generate/decoder.js";
 import { createNodeEngine, type NodeEngineOptions } from "../graph/engine.node.js";
 import type { Graph, ParameterSource } from "../graph/index.js";
 import type { RgbImage } from "../image/image.js";
@@ -138,9 +138,9 @@ const createMedium = (
   };
 };
 
-const bytesOf = ({ layers }: KeyValueCache): number =>
+const bytesOf = ({ layers }: DecoderCache): number =>
   layers
-    .flatMap(({ key, value }) => [key, value])
+    .flatMap((memories) => Object.values(memories))
     .reduce((sum, { shape, dtype }) => sum + elementCount(shape) * dtypeBytes[dtype], 0);
 
 /**

@@ -4,7 +4,7 @@ import type { ParameterScope } from "./parameter-scope.js";
 
 /** The four projections of an attention layer. */
 export type AttentionParams = {
-  readonly query: LinearParams; // [H*E, D]
+  readonly query: LinearParams; // [H*E, D]; [H*2*E, D] with an output gate, query and gate by turns
   readonly key: LinearParams; // [K*E, D]
   readonly value: LinearParams; // [K*E, D]
   readonly output: LinearParams; // [D, H*E]
@@ -26,15 +26,19 @@ export const attentionParams = (
     queryWidth = width,
     keyValueWidth = width,
     bias = true,
+    outputGate = false,
   }: {
     readonly queryWidth?: number;
     readonly keyValueWidth?: number;
     readonly bias?: AttentionBias;
+    /** Whether the query projection gives a gate for every element of the result, too. */
+    readonly outputGate?: boolean;
   } = {},
 ): AttentionParams => {
   const { input, output } = typeof bias === "boolean" ? { input: bias, output: bias } : bias;
+  const projected = outputGate ? 2 * queryWidth : queryWidth;
   return {
-    query: linearParams(scope.child("query"), queryWidth, width, { bias: input }),
+    query: linearParams(scope.child("query"), projected, width, { bias: input }),
     key: linearParams(scope.child("key"), keyValueWidth, width, { bias: input }),
     value: linearParams(scope.child("value"), keyValueWidth, width, { bias: input }),
     output: linearParams(scope.child("output"), width, queryWidth, { bias: output }),

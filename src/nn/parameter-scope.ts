@@ -40,8 +40,12 @@ export class ParameterScope {
   }
 
   /** `count` scopes `name.0`, `name.1`, … mapped through `declare`. */
-  list<Params>(name: string, count: number, declare: (scope: ParameterScope) => Params): Params[] {
-    return Array.from({ length: count }, (_, index) => declare(this.child(name, index)));
+  list<Params>(
+    name: string,
+    count: number,
+    declare: (scope: ParameterScope, index: number) => Params,
+  ): Params[] {
+    return Array.from({ length: count }, (_, index) => declare(this.child(name, index), index));
   }
 }
 

@@ -35,7 +35,9 @@ export const prefusionParams = (
   numLayers: number,
   language: LlamaConfig,
 ): PrefusionParams => ({
-  layers: scope.list("layers", numLayers, (layer) => llamaLayerParams(layer, language)),
+  layers: scope.list("layers", numLayers, (layer, index) =>
+    llamaLayerParams(layer, language, index),
+  ),
 });
 
 export type PrefusionInput = {

@@ -165,8 +165,11 @@ export const parseLlavaUhdConfig = (config: unknown): LlavaUhdConfig => {
   );
   // A config of its own says llava_uhd_v4 where a decoder's says its family.
   const own = { ...raw, model_type: raw.text_model_type };
-  const language = parseDecoderConfig(raw.text_config ?? own, "qwen3");
   const isTraining = vision.layout === "training";
+  // In transformers' layout the head is tied by the whole model or by its language model.
+  const tied = !isTraining && raw.tie_word_embeddings === true && { tie_word_embeddings: true };
+  const text = raw.text_config && { ...raw.text_config, ...tied };
+  const language = parseDecoderConfig(text ?? own, "qwen3");
   const { numQueries: _, ...slicing } = parseSliceConfig({ config });
   return {
     system: "llava-uhd",

@@ -48,8 +48,12 @@ export type SystemOptions = {
   readonly avgLlava?: AvgLlavaVariant;
 };
 
-/** Buffers that older checkpoints store and that are no parameters. */
+/**
+ * What checkpoints store that is no parameter of ours: buffers of older ones, and Qwen3.5's layers that guess
+ * tokens ahead, which no answer depends on.
+ */
 export const ignoredTensors: readonly RegExp[] = [
+  /^mtp\./,
   /\.rotary_emb\.inv_freq$/,
   /\.position_ids$/,
   unusedCompressorTensors,

@@ -42,6 +42,7 @@ const fullGraph = (
     from === "ids"
       ? embedTokens(params, input("ids", "int64", ["B", "T"]))
       : input("embeddings", "float32", ["B", "T", config.width]);
+  const keyMask = input("keyMask", "bool", ["B", "T"]);
   const { hidden } = llama(
     params,
     embeddings,
@@ -49,7 +50,8 @@ const fullGraph = (
       kind: "full",
       positions: input("positions", "int64", ["B", "T"]),
       tables: llamaRopeTables(config, numPositions),
-      bias: keyMaskBias(input("keyMask", "bool", ["B", "T"])),
+      bias: keyMaskBias(keyMask),
+      tokenMask: keyMask,
     },
     config,
     taps,
@@ -111,7 +113,7 @@ const angleTable = (
     }),
   );
 
-/** Runs a recorded `LlamaForCausalLM`, `Qwen2ForCausalLM` or `Qwen3ForCausalLM` folder. */
+/** Runs a recorded folder of `LlamaForCausalLM`, or of Qwen2, Qwen3 or Qwen3.5. */
 export const produceLlama = async (context: VerifyContext): Promise<Produced> => {
   const { recorded, engine, locate } = context;
   const config = parseDecoderConfig(context.config, "llama");
@@ -128,7 +130,7 @@ export const produceLlama = async (context: VerifyContext): Promise<Produced> =>
     return recorded.get(name);
   };
   const frequencies = ropeInverseFrequencies(
-    config.headWidth,
+    config.rotaryWidth ?? config.headWidth,
     config.ropeTheta,
     config.ropeScaling,
   );

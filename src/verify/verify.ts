@@ -17,6 +17,7 @@ const producers: Readonly<Record<string, (context: VerifyContext) => Promise<Pro
   LlamaForCausalLM: produceLlama,
   Qwen2ForCausalLM: produceLlama,
   Qwen3ForCausalLM: produceLlama,
+  Qwen3_5ForCausalLM: produceLlama,
   LlavaLlamaForCausalLM: produceLlava,
   LlavaForConditionalGeneration: produceLlava,
   LlavaNextForConditionalGeneration: produceLlava,

@@ -50,6 +50,7 @@ const cases: Case[] = [
   ["tanh", [[B, D]], g.tanh],
   ["sigmoid", [[B, D]], g.sigmoid],
   ["relu", [[B, D]], g.relu],
+  ["softplus", [[B, D]], g.softplus],
   ["gelu", [[B, D]], g.gelu],
   ["geluTanh", [[B, D]], g.geluTanh],
   ["quickGelu", [[B, D]], g.quickGelu],
@@ -121,6 +122,38 @@ const cases: Case[] = [
   heads(5, 5, 12, true),
   heads(2, 2, 8, false),
   [
+    "rope of a part of a head",
+    [[1, 3, 32]],
+    (x) =>
+      g.rope(x, g.constant(int64([1, 3], [0, 5, 7])), g.ropeTables([1, 0.1, 0.01, 0.001], 8), 2),
+  ],
+  ...[false, true].map(
+    (reversed): Case => [
+      `deltaRecurrence, ${reversed ? "from the last token" : "from the first token"}`,
+      [
+        [B, T, 2],
+        [B, T, 2],
+        [B, T, 2, D],
+        [B, T, 2, D],
+        [B, T, 2, 3],
+        [B, T, 2, D],
+        [B, 2, D, 3],
+      ],
+      (logDecay, strength, key, addedKey, addedValue, query, initial) => {
+        const steps = {
+          logDecay: g.negate(g.softplus(logDecay)),
+          strength: g.sigmoid(strength),
+          key: g.multiply(key, g.scalar(0.5)),
+          addedKey,
+          addedValue,
+          query,
+        };
+        const { read, last } = g.deltaRecurrence(steps, initial, { reversed });
+        return g.concat([g.reshape(read, [-1]), g.reshape(last, [-1])], 0);
+      },
+    ],
+  ),
+  [
     "attention with a bias",
     [
       [2, T, 16],
@@ -151,7 +184,10 @@ const draw = (shape: readonly number[]): Float32Array =>
 /** Values further apart, and further from 0, than two steps: no kink lies between neighbours. */
 const drawApart = (shapes: readonly (readonly number[])[]): Float32Array[] => {
   const total = shapes.reduce((sum, shape) => sum + elementCount(shape), 0);
-  const levels = Array.from({ length: total }, (_, index) => (index - total / 2) * 0.04 + 0.02);
+  const levels = Array.from(
+    { length: total },
+    (_, index) => (index - Math.floor(total / 2)) * 0.04 + 0.02,
+  );
   return shapes.map((shape) =>
     Float32Array.from({ length: elementCount(shape) }, () => {
       const [level] = levels.splice(integer(0, levels.length - 1), 1);

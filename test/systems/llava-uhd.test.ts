@@ -3,6 +3,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import fc from "fast-check";
 import { afterAll, beforeAll, describe, expect, test } from "vitest";
+import { createSequenceProbe } from "../../src/analyze/sequence-probe.js";
+import { estimateCost } from "../../src/cost/cost-report.js";
 import {
   LimitError,
   ModelConfigError,
@@ -36,6 +38,7 @@ const config = parseSystem(preset.config).config as LlavaUhdConfig;
 
 /** The same model as transformers names it. */
 const { model_type: _, text_model_type: __, vision_config, slice_config, ...text } = published;
+const { tie_word_embeddings: ___, ...untied } = text;
 const transformersConfig = {
   model_type: "minicpmv4_6",
   text_config: { ...text, model_type: "qwen3" },
@@ -43,6 +46,23 @@ const transformersConfig = {
   slice_config,
   insert_layer_id: 0,
   merger_times: 1,
+};
+
+/** The same with a text model as MiniCPM-V 4.6 has it: recurrent layers, and one that attends. */
+const hybridConfig = {
+  ...transformersConfig,
+  tie_word_embeddings: true,
+  text_config: {
+    ...untied,
+    model_type: "qwen3_5_text",
+    num_hidden_layers: 3,
+    full_attention_interval: 3,
+    head_dim: 16,
+    linear_num_key_heads: 2,
+    linear_num_value_heads: 4,
+    linear_key_head_dim: 8,
+    linear_value_head_dim: 12,
+  },
 };
 
 let root = "";
@@ -205,6 +225,42 @@ describe("folders", () => {
     }
   });
 
+  test("with MiniCPM-V 4.6's text model have its names, load, answer in batches as alone, and are priced", async () => {
+    const path = await write("hybrid", hybridConfig, preset.preprocessorConfig);
+    const { tensors } = await openSafetensors(join(path, "model.safetensors"));
+    const names = [...tensors.keys()];
+    expect(names).toEqual(
+      expect.arrayContaining([
+        "model.language_model.layers.0.linear_attn.in_proj_qkv.weight",
+        "model.language_model.layers.1.linear_attn.conv1d.weight",
+        "model.language_model.layers.2.self_attn.k_norm.weight",
+      ]),
+    );
+    expect(names).not.toContain("lm_head.weight");
+    const other = await loadModel(path, { threads: 1 });
+    try {
+      const requests = [asked([image(300, 200, 5)], 6), asked([image(50, 80, 6)], 5), asked([], 6)];
+      const together = await other.answerBatch(requests);
+      for (const [index, request] of requests.entries()) {
+        const { usage, ids } = await other.answer(request);
+        expect(ids).toEqual(together[index].ids);
+        expect(usage.promptTokens).toBe(other.count(request).promptTokens);
+      }
+      const { system } = other;
+      const resolved = { system, processor: config.slicing };
+      const media = [{ width: 300, height: 200 }];
+      const report = estimateCost(resolved, { media, textTokens: 20, answerTokens: 5 });
+      const tokens = report.visionTokens + 25;
+      const heads = Number(text.num_key_value_heads);
+      const states = 2 * (4 * 8 * 12 + 3 * (2 * 2 * 8 + 4 * 12));
+      expect(report.bytes.kvCache).toBe(4 * (tokens * 2 * heads * 16 + states));
+      expect(report.flops.prefill).toBeGreaterThan(0);
+      expect(() => createSequenceProbe(other)).toThrow(OptionsError);
+    } finally {
+      await other.close();
+    }
+  });
+
   test("of the training code have its names", async () => {
     const { tensors } = await openSafetensors(join(folder, "model.safetensors"));
     expect([...tensors.keys()]).toEqual(
@@ -247,8 +303,11 @@ describe("folders", () => {
   });
 
   test("of models that are not implemented, or cannot be, say so", () => {
-    const hybrid = { ...transformersConfig, text_config: { ...text, model_type: "qwen3_5_text" } };
-    expect(() => parseSystem(hybrid)).toThrow(UnknownArchitectureError);
+    const mixed = { ...transformersConfig, text_config: { ...text, model_type: "qwen3_next" } };
+    expect(() => parseSystem(mixed)).toThrow(UnknownArchitectureError);
+    const widths = { linear_num_key_heads: 3, linear_num_value_heads: 4 };
+    const uneven = { ...hybridConfig, text_config: { ...hybridConfig.text_config, ...widths } };
+    expect(() => parseSystem(uneven)).toThrow(ModelConfigError);
     expect(() => parseSystem({ ...published, insert_layer_id: 4 })).toThrow(ModelConfigError);
     expect(() => parseSystem({ ...published, compressor_type: "pooling" })).toThrow(
       ModelConfigError,
@@ -257,7 +316,7 @@ describe("folders", () => {
     const baseline = { insert_layer_id: null, merger_times: 2, downsample_mode: "4x" };
     expect(() => parseSystem({ ...published, ...baseline })).toThrow(ModelConfigError);
     expect(() => parseSystem({ ...published, use_sliding_window: true })).toThrow(ModelConfigError);
-    const { hidden_size: ___, ...widthless } = published;
+    const { hidden_size: ____, ...widthless } = published;
     expect(() => parseSystem(widthless)).toThrow(ModelConfigError);
   });
 });

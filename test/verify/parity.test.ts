@@ -43,6 +43,7 @@ describe("recorded folders on the processor", () => {
     "preprocess-uhd": 11,
     qwen2: 5,
     qwen3: 5,
+    "qwen3-5": 8,
     "uhd-v4": 213,
     "uhd-v4-ablations": 215,
     "uhd-v4-slicing": 165,

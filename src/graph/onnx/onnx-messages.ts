@@ -4,7 +4,7 @@
  */
 import { BinaryWriter, WireType } from "@bufbuild/protobuf/wire";
 import type { DType, TensorData } from "../../tensor-data.js";
-import type { OnnxAttribute } from "../operator.js";
+import type { OnnxAttribute, OnnxBody } from "../operator.js";
 import type { Shape } from "../shape.js";
 
 /** `TensorProto.DataType` of each of our element types. */
@@ -73,7 +73,7 @@ const integer = (writer: BinaryWriter, field: number, value: number): void => {
   writer.tag(field, WireType.Varint).int64(value);
 };
 
-const attributeTypes = { float: 1, int: 2, string: 3, ints: 7 } as const;
+const attributeTypes = { float: 1, int: 2, string: 3, body: 5, ints: 7 } as const;
 
 const writeAttribute = (writer: BinaryWriter, name: string, attribute: OnnxAttribute): void => {
   text(writer, 1, name);
@@ -86,6 +86,9 @@ const writeAttribute = (writer: BinaryWriter, name: string, attribute: OnnxAttri
   } else if ("string" in attribute) {
     writer.tag(4, WireType.LengthDelimited).bytes(new TextEncoder().encode(attribute.string));
     integer(writer, 20, attributeTypes.string);
+  } else if ("body" in attribute) {
+    message(writer, 6, (graph) => writeBody(graph, name, attribute.body));
+    integer(writer, 20, attributeTypes.body);
   } else {
     for (const value of attribute.ints) integer(writer, 8, value);
     integer(writer, 20, attributeTypes.ints);
@@ -102,6 +105,24 @@ const writeNode = (writer: BinaryWriter, node: OnnxNode): void => {
     message(writer, 5, (inner) => writeAttribute(inner, name, attribute));
   }
   if (node.domain !== "") text(writer, 7, node.domain);
+};
+
+/** A graph within an attribute. Its values have a type and no shape, which the runtime finds out. */
+const writeBody = (writer: BinaryWriter, name: string, body: OnnxBody): void => {
+  for (const { opType, inputs, output, attributes = {} } of body.nodes) {
+    const node = { opType, inputs, outputs: [output], domain: "", attributes };
+    message(writer, 1, (inner) => writeNode(inner, node));
+  }
+  text(writer, 2, name);
+  const writeNamed = (field: number, value: string): void =>
+    message(writer, field, (inner) => {
+      text(inner, 1, value);
+      message(inner, 2, (type) =>
+        message(type, 1, (tensor) => integer(tensor, 1, onnxDataType.float32)),
+      );
+    });
+  for (const value of body.inputs) writeNamed(11, value);
+  for (const value of body.outputs) writeNamed(12, value);
 };
 
 const writeInitializer = (writer: BinaryWriter, initializer: OnnxInitializer): void => {

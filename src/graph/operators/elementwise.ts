@@ -127,6 +127,8 @@ export const tanh = unary("tanh", "Tanh", (_, y, { multiply, scalar, subtract })
 export const sigmoid = unary("sigmoid", "Sigmoid", (_, y, { multiply, scalar, subtract }) =>
   multiply(y, subtract(scalar(1), y)),
 );
+/** `log(1 + exp(x))`. */
+export const softplus = unary("softplus", "Softplus", (x, _, { sigmoid }) => sigmoid(x));
 export const relu = unary("relu", "Relu", (x, _, { cast, greater, scalar }) =>
   cast(greater(x, scalar(0)), "float32"),
 );

@@ -1,5 +1,6 @@
 export * from "./attention.js";
 export * from "./cache-rows.js";
+export * from "./delta-recurrence.js";
 export * from "./elementwise.js";
 export * from "./gradient-checkpoint.js";
 export * from "./layout.js";

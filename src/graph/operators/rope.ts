@@ -1,7 +1,7 @@
 import { ShapeError } from "../../errors.js";
 import { float32 } from "../../tensor-data.js";
 import { apply, type Operator } from "../operator.js";
-import { formatShape, productOfDims, sameShape } from "../shape.js";
+import { formatShape, multiplyDims, productOfDims, sameShape } from "../shape.js";
 import { constant, type Tensor } from "../tensor.js";
 
 /** `halves`: element i of a head is turned with element i + E/2; `pairs`: elements 2i and 2i + 1. */
@@ -9,7 +9,7 @@ export type RopeLayout = "halves" | "pairs";
 
 const ropeOperator: Operator<{ readonly numHeads: number; readonly layout: RopeLayout }> = {
   name: "rope",
-  shape: ([x, positions]) => {
+  shape: ([x, positions, cosines], { numHeads }) => {
     if (
       x.rank !== 3 ||
       positions.dtype !== "int64" ||
@@ -19,15 +19,25 @@ const ropeOperator: Operator<{ readonly numHeads: number; readonly layout: RopeL
         `rope: needs [B, T, heads * E] and int64 positions [B, T], got ${formatShape(x.shape)} and ${positions.dtype}${formatShape(positions.shape)}`,
       );
     }
+    const turned = multiplyDims(2 * numHeads, cosines.shape[1]);
+    if (!(Number(turned) <= Number(x.shape[2]))) {
+      throw new ShapeError(
+        `rope: tables may be no wider than half of a head, got ${formatShape(cosines.shape)} for ${numHeads} heads of ${formatShape(x.shape)}`,
+      );
+    }
     return [{ dtype: x.dtype, shape: x.shape }];
   },
   lower: (lowering, outputs, { inputs, attributes: { numHeads, layout } }) => {
+    const [x, , cosines] = inputs;
+    const turned = 2 * Number(cosines.shape[1]);
+    const isPartial = turned * numHeads !== x.shape[2];
     lowering.emit("RotaryEmbedding", inputs.map(lowering.name), {
       outputs,
       domain: "com.microsoft",
       attributes: {
         num_heads: { int: numHeads },
         interleaved: { int: layout === "pairs" ? 1 : 0 },
+        ...(isPartial && { rotary_embedding_dim: { int: turned } }),
       },
     });
   },
@@ -40,7 +50,7 @@ const ropeOperator: Operator<{ readonly numHeads: number; readonly layout: RopeL
   cost: ({ inputs: [x] }) => ({ elementwise: productOfDims(x.shape) }),
 };
 
-/** Cosines and sines of every place, [places, E/2] each. */
+/** Cosines and sines of every place, [places, E/2] each; narrower where a part of a head is turned. */
 export type RopeTables = { readonly cosines: Tensor; readonly sines: Tensor };
 
 /**
@@ -67,7 +77,8 @@ export const ropeTables = (
 
 /**
  * Rotary position embedding of every head (Su et al. 2021), by default in the rotate-half layout of
- * LLaMA. x [B, T, heads·E], positions [B, T] (int64), tables [places, E/2].
+ * LLaMA. x [B, T, heads·E], positions [B, T] (int64), tables [places, E/2]; narrower tables turn the
+ * first elements of a head alone.
  */
 export const rope = (
   x: Tensor,

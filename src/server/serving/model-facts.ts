@@ -1,7 +1,7 @@
 /** What is known of a model before it is loaded. */
 import { stat } from "node:fs/promises";
 import { conventions } from "../../cost/convention.js";
-import { kvBytesPerToken } from "../../cost/kv-bytes.js";
+import { kvBytesPerToken, stateBytesPerSequence } from "../../cost/kv-bytes.js";
 import { planMedium } from "../../cost/planned-media.js";
 import { parseContextLength } from "../../generate/assemble-model.js";
 import { resolveModel } from "../../load/resolved-model.js";
@@ -36,7 +36,8 @@ export const readModelFacts = async (
     weightBytes += (await stat(file)).size;
   }
   const contextLength = parseContextLength(options.contextLength, config.maxLength);
-  const answers = maxSequences * contextLength * kvBytesPerToken(language);
+  const answers =
+    maxSequences * (contextLength * kvBytesPerToken(language) + stateBytesPerSequence(language));
   const caches = (options.featureCacheBytes ?? defaultCacheBytes) + (options.prefixCacheBytes ?? 0);
   const example = planMedium({ width: exampleSidePx, height: exampleSidePx }, config, processor);
   const planRuns = system.createRunPlanner(conventions.true);
