@@ -8,7 +8,6 @@ import { measureDominantColour } from "../../../src/data/scenes/dominant-colour.
 import { layOutScene } from "../../../src/data/scenes/layout.js";
 import { objectClasses } from "../../../src/data/scenes/object-classes.js";
 import { palette, shadeColour } from "../../../src/data/scenes/palette.js";
-import { questionsFor } from "../../../src/data/scenes/questions/index.js";
 import { sceneKinds } from "../../../src/data/scenes/random.js";
 import { createSceneRenderer, type SceneRenderer } from "../../../src/data/scenes/render.node.js";
 import { sampleScene } from "../../../src/data/scenes/sample.js";
