@@ -4,10 +4,11 @@ import type { PatchStrip } from "./pack-patches.js";
 import type { TableSize } from "./position-lookup.js";
 
 /**
- * Patches of a run, unless a single view has more. Measured at the width of SigLIP so400m: runs of two to four views of
- * 1,024 patches cost no more than the same views apart, a run of ten a seventh more, for activations that no cache holds.
+ * Patches of a run, unless a single view has more. Measured at the width of SigLIP so400m: a run of two views of 1,024
+ * patches costs no more than the same views apart, one of four a twentieth more than one of two, one of ten a seventh
+ * more than the views apart, for activations that no cache holds.
  */
-export const maxPatchesOfRun = 4096;
+export const maxPatchesOfRun = 2048;
 
 const countPatches = (grids: readonly TableSize[]): number =>
   grids.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
