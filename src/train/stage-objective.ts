@@ -140,8 +140,8 @@ export const createObjective = (
   const lossOf = (pass: BatchForward): Pick<ObjectivePass, "loss" | "parts"> => {
     if (ranks && avg !== undefined) {
       const { tokenPrice = 0, ...weights } = ranking;
-      const [finest] = avg.granularities.map(({ tokens }) => tokens).slice(-1);
-      const prices = avg.granularities.map(({ tokens }) => (tokenPrice * tokens) / finest);
+      const finest = avg.granularities[avg.granularities.length - 1];
+      const prices = avg.granularities.map(({ tokens }) => (tokenPrice * tokens) / finest.tokens);
       return rankingPass(pass, {
         form: "released",
         ...avg.ranking,
