@@ -161,6 +161,31 @@ describe("stage 3, the loss over all granularities", () => {
 });
 
 describe("stage 4, the router from the model's own feedback", () => {
+  test("holds the coarsest granularity for the best where tokens cost enough", async () => {
+    const shape = { batch: 3, textLength: 9, hasImages: true };
+    const crossEntropyAt = async (tokenPrice: number) => {
+      const objective = "granularity-ranking";
+      const pass = createObjective(config, { objective, ranking: { tokenPrice } }).open(shape);
+      const session = await engine.open(createGraph("priced", pass.parts), frozen);
+      const { logits, crossEntropy } = await session.run(pass.feeds(tiledBatch(5)));
+      await session.close();
+      const rows = [0, 1, 2].map((row) =>
+        Array.from(logits.data.slice(5 * row, 5 * row + 5), Number),
+      );
+      const ofCoarsest = rows.map(
+        (row) => Math.log(row.reduce((sum, logit) => sum + Math.exp(logit), 0)) - row[0],
+      );
+      return {
+        value: Number(crossEntropy.data[0]),
+        ofCoarsest: ofCoarsest.reduce((sum, value) => sum + value, 0) / 3,
+      };
+    };
+    const dear = await crossEntropyAt(1000);
+    expect(dear.value).toBeCloseTo(dear.ofCoarsest, 4);
+    const free = await crossEntropyAt(0);
+    expect(free.value).not.toBeCloseTo(free.ofCoarsest, 2);
+  });
+
   test("learns the order in which the model likes the granularities", async () => {
     const trainable = await trainableOf("granularity-ranking", routerNames);
     const batch = tiledBatch(5);
