@@ -3,7 +3,9 @@ import { RecipeError } from "../errors.js";
 import { initParameter, type Tensor } from "../graph/index.js";
 import { resolveModel } from "../load/resolved-model.js";
 import { reuseLayer } from "../reduce/early-compressor-start.js";
+import { evenVotes } from "../reduce/granularity-router-start.js";
 import { resizePositionTable } from "../reduce/position-tables.js";
+import { isAvgLlava } from "../systems/image-layouts.js";
 import type { SystemConfig } from "../systems/system.js";
 import { elementCount, float32, type TensorData } from "../tensor-data.js";
 import { type ModelFolderOptions, openModelFolder } from "../weights/model-folder.node.js";
@@ -66,6 +68,21 @@ const startFromDecoder = (
   );
 };
 
+/** The weights of votes in AVG-LLaVA's router. */
+const startEven = (
+  name: string,
+  shape: readonly number[],
+  { config }: InitialisedModel,
+): TensorData<"float32"> => {
+  const router = config.system !== "llava-uhd" && isAvgLlava(config) ? config.router : undefined;
+  if (router === undefined || name !== "router.voter") {
+    throw new RecipeError(
+      `initialValues: even-votes fills the voter of AVG-LLaVA's router, got "${name}"; choose "router.voter" of a model with router_select`,
+    );
+  }
+  return float32(shape, evenVotes(router));
+};
+
 /** Readers of the other models that a recipe takes values from, each opened once. */
 const createOtherModels = (
   options: ModelFolderOptions,
@@ -126,6 +143,8 @@ export const initialValues = async (
           return float32(shape, initParameter(initializer, name, elementCount(shape), seed));
         case "layer-before":
           return startFromLayer(name, shape, started);
+        case "even-votes":
+          return startEven(name, shape, started);
         case "language-layers":
           return startFromDecoder(name, started);
         case "checkpoint":

@@ -23,14 +23,16 @@ const initialisation = z
     /**
      * `declared`: as the model declares it, from the recipe's seed. `zeros`. `language-layers`: layer i
      * of pre-fusion from layer i of the decoder. `layer-before`: LLaVA-UHD's compressor from the layer
-     * of the encoder before it. `checkpoint`: the parameter of that name in the model `from`, of
-     * whatever system. `interpolated`: a table of positions from there, its grid resized.
+     * of the encoder before it. `even-votes`: AVG-LLaVA's voter, which then hears the text beside the
+     * patches. `checkpoint`: the parameter of that name in the model `from`, of whatever system.
+     * `interpolated`: a table of positions from there, its grid resized.
      */
     with: z.enum([
       "declared",
       "zeros",
       "language-layers",
       "layer-before",
+      "even-votes",
       "checkpoint",
       "interpolated",
     ]),

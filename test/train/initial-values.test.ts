@@ -149,6 +149,41 @@ ${entry('["merger.**"]', "checkpoint", "uhd", rename)}`,
   });
 });
 
+describe("AVG-LLaVA's router", () => {
+  const starting = (parameters: string) => `  config:
+    { vis_token_granularity: [1, 4, 9, 18, 36], router_select: true, filtered_text_num: 8 }
+  initialise:
+    - { parameters: ["router.**"], with: declared }
+    - { parameters: ${parameters}, with: even-votes }`;
+
+  test("starts with a granularity's tokens weighing one together, and text heard beside them", async () => {
+    const { read } = await openFrom("llava", starting('["router.voter"]'));
+    const { shape, data } = await read("router.voter");
+    expect(shape).toEqual([1 + 4 + 9 + 18 + 36 + 8, 1]);
+    let at = 0;
+    for (const tokens of [1, 4, 9, 18, 36]) {
+      const weights = data.subarray(at, at + tokens);
+      expect(weights.reduce((sum, weight) => sum + weight, 0)).toBeCloseTo(1, 6);
+      expect(new Set(weights).size).toBe(1);
+      at += tokens;
+    }
+    const text = data.subarray(at);
+    expect(text.length).toBe(8);
+    expect(new Set(text).size).toBe(1);
+    expect(text[0]).toBeGreaterThan(1 / 9);
+  });
+
+  test("has nothing else that votes", async () => {
+    await expect(openFrom("llava", starting('["router.norm.**"]'))).rejects.toThrow(RecipeError);
+    await expect(
+      openFrom(
+        "llava",
+        `  initialise:\n    - { parameters: ["language.head.**"], with: even-votes }`,
+      ),
+    ).rejects.toThrow(RecipeError);
+  });
+});
+
 describe("a table of positions", () => {
   const squares = Float32Array.from({ length: 9 }, (_, index) => index ** 2 / 4);
   // torch.nn.functional.interpolate(mode="bicubic", align_corners=False) of the 3 x 3 squares.
