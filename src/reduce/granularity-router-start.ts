@@ -1,11 +1,9 @@
 /** Where a router's votes start when it is trained on a model of its own. */
 import type { GranularityRouterConfig } from "./granularity-router.js";
 
-/** A text token beside all tokens of one granularity together. */
-const textWeight = 0.3;
-
 /**
- * First weights of the slots' votes, [slots], ours: the tokens of each granularity weigh 1 together, a text token 0.3.
+ * First weights of the slots' votes, [slots], ours: the tokens of each granularity weigh 1 together, and so
+ * does a text token.
  *
  * Released is a random weight for each slot. Then most of the sum is patches, which say the same for every question about an
  * image; and as text is in order of likeness to the image, a word's vote comes with another sign in every sample, so that
@@ -17,5 +15,5 @@ export const evenVotes = ({
 }: Pick<GranularityRouterConfig, "granularities" | "filteredTokens">): Float32Array =>
   Float32Array.from([
     ...granularities.flatMap(({ tokens }) => Array.from({ length: tokens }, () => 1 / tokens)),
-    ...Array.from({ length: filteredTokens }, () => textWeight),
+    ...Array.from({ length: filteredTokens }, () => 1),
   ]);
