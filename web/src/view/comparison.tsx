@@ -16,8 +16,9 @@ export const Comparison = ({ answers }: { readonly answers: readonly AnswerRecor
   if (more.visionTokens === less.visionTokens) return null;
   return (
     <p class="comparison">
-      The {isLeft ? "left" : "right"} answer took {timesText(more.visionTokens, less.visionTokens)}{" "}
-      the vision tokens and {timesText(more.flops, less.flops)} the computation of the other.
+      The answer on the {isLeft ? "left" : "right"} took{" "}
+      {timesText(more.visionTokens, less.visionTokens)} the vision tokens and{" "}
+      {timesText(more.flops, less.flops)} the computation of the other.
     </p>
   );
 };
