@@ -119,7 +119,8 @@ const run = async ({ batch, textLength, trains, accumulation, recompute }: Memor
           })),
         },
       ],
-      steps: [{ graph, tokens: numPlaces }],
+      // Half of a row has labels.
+      steps: [{ graph, tokens: numPlaces, bindings: { J: (batch * textLength) / 2 } }],
       ...(accumulation > 1 && { update: updateGraph(options, shapes, fed) }),
       frozenBytes,
     },

@@ -14,6 +14,7 @@ import {
   repeat,
 } from "../src/measure/rounds.node.js";
 import { listParameters, ParameterScope } from "../src/nn/parameter-scope.js";
+import { feedJudged, judgedOf, judgedTokens } from "../src/systems/judged-tokens.js";
 import { placesOf } from "../src/systems/labelled-batch.js";
 import { bool, elementCount, float32, int64 } from "../src/tensor-data.js";
 import { createFeeder } from "../src/train/batch-feeder.js";
@@ -64,6 +65,7 @@ const state = new Map(
   }),
 );
 const params = declare((name) => state.has(name));
+const judged = judgedTokens();
 const scores = sequenceScores(
   params.language,
   concat(
@@ -77,10 +79,11 @@ const scores = sequenceScores(
     positions: input("positions", "int64", [batch, length]),
     tokenMask: input("tokenMask", "bool", [batch, length]),
     tables: llamaRopeTables(config, length),
+    readPlaces: judged.places,
   },
   config,
 );
-const loss = nextTokenLoss(scores, input("labels", "int64", [batch, length])).mean;
+const loss = nextTokenLoss(scores, judged);
 const idsOf = (row: number): number[] =>
   Array.from({ length: text }, (_, place) => (row * 131 + place * 17) % config.vocabularySize);
 const rows = Array.from({ length: batch }, (_, row) => idsOf(row));
@@ -89,9 +92,13 @@ const feeds = {
   ids: int64([batch, text], rows.flat()),
   positions: placesOf(batch, length),
   tokenMask: bool([batch, length], new Array<boolean>(batch * length).fill(true)),
-  labels: int64(
-    [batch, length],
-    rows.flatMap((row) => [...new Array<number>(visual).fill(-100), ...row]),
+  ...feedJudged(
+    judgedOf(
+      int64(
+        [batch, length],
+        rows.flatMap((row) => [...new Array<number>(visual).fill(-100), ...row]),
+      ),
+    ),
   ),
 };
 
@@ -106,11 +113,12 @@ const step = await trainer.openStep(loss);
 // Loss and gradients alone: added up within the engine, and not applied.
 const accumulation = await trainer.openAccumulation(loss);
 const graph = trainStepGraph(loss, options);
-const flops = matrixFlops(estimateGraphCost(graph));
+const bindings = { J: batch * (text - 1) };
+const flops = matrixFlops(estimateGraphCost(graph, bindings));
 const parameters = [...state.values()].reduce((sum, { data }) => sum + data.length, 0);
 
 const gemms = await Promise.all(
-  listGemms(graph, {}).map(async (shape) => ({ shape, gemm: await openBareGemm(shape) })),
+  listGemms(graph, bindings).map(async (shape) => ({ shape, gemm: await openBareGemm(shape) })),
 );
 const peer = await openPytorch("train", engine.threads);
 let bestRate = 0;

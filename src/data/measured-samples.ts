@@ -12,7 +12,10 @@ export type MeasuredSamples = {
   readonly groups: Int32Array;
 };
 
-export type Measure = (sample: ConversationSample) => {
+export type Measure = (
+  sample: ConversationSample,
+  index: number,
+) => {
   readonly length: number;
   readonly group: number;
 };
@@ -39,7 +42,7 @@ export const measureSamples = async (
     }
     const { source } = result.sample;
     try {
-      const { length, group } = measure(result.sample);
+      const { length, group } = measure(result.sample, index);
       lengths[index] = length;
       groups[index] = group;
     } catch (error) {

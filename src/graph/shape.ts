@@ -7,6 +7,7 @@
  *   N patches          M visual tokens after reduction                V views
  *   H heads            K key-value heads         E width of a head
  *   D width            F width inside an MLP     W vocabulary
+ *   J tokens that a loss judges
  */
 import { GraphError, ShapeError } from "../errors.js";
 

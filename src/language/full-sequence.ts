@@ -7,6 +7,8 @@ import type { LlamaConfig } from "./llama-config.js";
 type TokenPlaces = {
   readonly positions: Tensor; // [B, T] int64
   readonly tables: RopeTables;
+  /** Places whose scores are wanted, of all rows one after the other, [J] int64; absent: all. */
+  readonly readPlaces?: Tensor;
 };
 
 /** Where the tokens of a padded batch stand. */
@@ -21,7 +23,10 @@ export type PackedPlaces = TokenPlaces & {
   readonly segments: Tensor; // [B, T] int64
 };
 
-/** Scores of every place of whole sequences, without a cache. embeddings [B, T, D] → [B, T, W]. */
+/**
+ * Next-token scores of whole sequences, without a cache. embeddings [B, T, D] → [B, T, W], or [J, W] of
+ * `readPlaces`.
+ */
 export const sequenceScores = (
   params: LlamaParams,
   embeddings: Tensor,
@@ -29,12 +34,12 @@ export const sequenceScores = (
   config: LlamaConfig,
   taps?: Taps,
 ): Tensor => {
-  const { positions, tables } = places;
+  const { positions, tables, readPlaces } = places;
   const seen =
     "segments" in places
       ? { bias: segmentBias(places.segments), segments: places.segments }
       : { bias: keyMaskBias(places.tokenMask), tokenMask: places.tokenMask };
-  const context = { kind: "full", positions, tables, ...seen } as const;
+  const context = { kind: "full", positions, tables, readPlaces, ...seen } as const;
   const { hidden } = llama(params, embeddings, context, config, taps);
   return languageHead(params, hidden);
 };

@@ -20,6 +20,11 @@ export type LlamaContext = {
       readonly tokenMask?: Tensor;
       /** Samples of packed rows, [B, T] int64: recurrent layers begin anew with each. */
       readonly segments?: Tensor;
+      /**
+       * Places that are read out in the end, of all rows one after the other, [J] int64. The last layer
+       * is computed for them alone behind its attention; all of them are where this is absent.
+       */
+      readonly readPlaces?: Tensor;
     }
   | {
       /** Causal over what layers keep and this call's tokens. */

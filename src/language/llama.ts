@@ -11,6 +11,7 @@ import {
   linear,
   normal,
   type RopeTables,
+  reshape,
   ropeTables,
   type Tensor,
   uniform,
@@ -132,7 +133,10 @@ const mixTokens = (
   return context.kind === "full" ? { output } : { output, rows: memory };
 };
 
-/** One decoder layer. x [B, T, D] → [B, T, D]; `rows` is what the layer keeps of these tokens. */
+/**
+ * One decoder layer. x [B, T, D] → [B, T, D], or [J, D] where only `readPlaces` [J] are wanted of it;
+ * `rows` is what the layer keeps of these tokens.
+ */
 export const llamaLayer = (
   params: LlamaLayerParams,
   x: Tensor,
@@ -140,12 +144,17 @@ export const llamaLayer = (
   layerIndex: number,
   config: LlamaConfig,
   taps?: Taps,
+  readPlaces?: Tensor,
 ): { readonly output: Tensor; readonly rows?: LayerMemory } => {
   const normed = applyRmsNorm(params.attentionNorm, x, config.normEpsilon);
   taps?.add("norm", normed);
   const { output: mixed, rows } = mixTokens(params, normed, context, layerIndex, config, taps);
   taps?.add("attention", mixed);
-  const middle = add(x, mixed);
+  const everywhere = add(x, mixed);
+  const middle =
+    readPlaces === undefined
+      ? everywhere
+      : gatherRows(reshape(everywhere, [-1, config.width]), readPlaces);
   const output = add(
     middle,
     gatedMlp(params.mlp, applyRmsNorm(params.mlpNorm, middle, config.normEpsilon)),
@@ -155,8 +164,8 @@ export const llamaLayer = (
 };
 
 /**
- * All layers and the final norm. embeddings [B, T, D] → hidden [B, T, D] and, for a cached context,
- * what each layer keeps: the keys and values of the new tokens, [B, K, T, E'], which the caller puts into
+ * All layers and the final norm. embeddings [B, T, D] → hidden [B, T, D], or [J, D] of the context's
+ * `readPlaces`, and, for a cached context, what each layer keeps: the keys and values of the new tokens, [B, K, T, E'], which the caller puts into
  * the caches, or the state after them, which takes the place of the one before. The caches themselves are no results: runtimes hand out results as copies, and a copy of
  * all caches costs more than the token.
  */
@@ -173,6 +182,8 @@ export const llama = (
     );
   }
   const newRows: LayerMemory[] = [];
+  const readPlaces = context.kind === "full" ? context.readPlaces : undefined;
+  const last = params.layers.length - 1;
   let x = embeddings;
   params.layers.forEach((layer, index) => {
     const { output, rows } = llamaLayer(
@@ -182,6 +193,7 @@ export const llama = (
       index,
       config,
       taps?.under(`layers.${index}`),
+      index === last ? readPlaces : undefined,
     );
     const bias = context.kind === "full" ? biasOf(context, index) : undefined;
     x = gradientCheckpoint(output, x, bias === undefined ? [] : [bias]);

@@ -14,6 +14,7 @@ import {
   imageBatchForward,
 } from "./image-batch-forward.js";
 import { isAvgLlava } from "./image-layouts.js";
+import { feedJudged, type JudgedTokens, judgedOf, judgedTokens } from "./judged-tokens.js";
 import {
   type BatchShape,
   checkBatch,
@@ -33,18 +34,24 @@ export type { BatchShape, LabelledBatch } from "./labelled-batch.js";
 
 /** One reading of the batch by the language model. */
 export type BatchPass = {
-  /** Scores of every place, [B, T, W]. */
+  /** Scores at the places of the judged tokens, [J, W]. */
   readonly scores: Tensor;
-  /** Labels of every place, [B, T] int64: an input of the loss. */
-  readonly labels: Tensor;
+  /** What the loss judges, the same tokens in every reading. */
+  readonly judged: JudgedTokens;
+  /** Places of the language model, B·T. */
+  readonly numPlaces: number;
 };
 
 /** The forward pass for one batch shape. */
 export type BatchForward = BatchPass & {
   /** All readings, one for each granularity asked for; the last is the pass itself. */
   readonly passes: readonly BatchPass[];
-  /** The router's logits, [B, E], where they were asked for. */
-  readonly logits?: Tensor;
+  /** What the router is judged by, where it was asked for. */
+  readonly routed?: {
+    readonly logits: Tensor; // [B, E]
+    /** The row that each judged token belongs to, [J] int64. */
+    readonly rows: Tensor;
+  };
   /** The values of the graph's inputs for a batch of this shape. */
   feeds(batch: LabelledBatch): Record<string, TensorData>;
 };
@@ -66,6 +73,7 @@ const textBatchForward = (
 ): BatchForward => {
   const { batch, textLength } = shape;
   const places = [batch, textLength];
+  const judged = judgedTokens();
   const pass = {
     scores: sequenceScores(
       params,
@@ -74,17 +82,19 @@ const textBatchForward = (
         positions: input("positions", "int64", places),
         tokenMask: input("tokenMask", "bool", places),
         tables: llamaRopeTables(language, textLength),
+        readPlaces: judged.places,
       },
       language,
     ),
-    labels: input("labels", "int64", places),
+    judged,
+    numPlaces: batch * textLength,
   };
   const feeds = (samples: LabelledBatch): Record<string, TensorData> => {
     checkBatch(samples, shape, 0);
     return {
       ids: int64(places, samples.ids.flat()),
       positions: placesOf(batch, textLength),
-      labels: spliceLabels(samples, [], textLength),
+      ...feedJudged(judgedOf(spliceLabels(samples, [], textLength))),
       tokenMask: bool(
         places,
         samples.isPadding.flat().map((isPadding) => !isPadding),
@@ -111,6 +121,7 @@ const miniBatchForward = (
     (config.variant.compressedTokens === "fused" ? tokensPerImage : 0) +
     textLength;
   const places = [batch, length];
+  const judged = judgedTokens();
   const { scores } = llavaMiniForward(
     params,
     {
@@ -122,12 +133,13 @@ const miniBatchForward = (
       positions: input("positions", "int64", places),
       tokenMask: input("tokenMask", "bool", places),
       tables: llamaRopeTables(config.language, Math.max(length, fusedLength)),
+      readPlaces: judged.places,
     },
     config,
     { trainsEmbeddings },
     taps,
   );
-  const pass = { scores, labels: input("labels", "int64", places) };
+  const pass = { scores, judged, numPlaces: batch * length };
   const feeds = (samples: LabelledBatch): Record<string, TensorData> => {
     checkBatch(samples, shape, views);
     const splice = planSplice(
@@ -156,10 +168,14 @@ const miniBatchForward = (
       index: splice.index,
       tokenMask: splice.mask,
       positions: placesOf(batch, length),
-      labels: spliceLabels(
-        samples,
-        samples.ids.map(() => tokensPerImage),
-        length,
+      ...feedJudged(
+        judgedOf(
+          spliceLabels(
+            samples,
+            samples.ids.map(() => tokensPerImage),
+            length,
+          ),
+        ),
       ),
     };
   };

@@ -13,6 +13,7 @@ import { imagePlaceholderId } from "../text/image-placeholder.js";
 import type { AvgLlavaParams } from "./avg-llava.js";
 import type { BatchForward, BatchPass } from "./batch-forward.js";
 import { imageLayouts, isAvgLlava, mostViews, planOfSample } from "./image-layouts.js";
+import { feedJudged, judgedOf, judgedRows, judgedTokens } from "./judged-tokens.js";
 import {
   type BatchShape,
   checkBatch,
@@ -66,6 +67,7 @@ export const imageBatchForward = (
 
   const passes = layouts.map(({ pooled }, pass): BatchPass => {
     const length = lengths[pass];
+    const judged = judgedTokens(suffix(pass));
     const named = (name: string, dtype: "int64" | "bool"): Tensor =>
       input(name + suffix(pass), dtype, [batch, length]);
     const [visual] =
@@ -80,10 +82,12 @@ export const imageBatchForward = (
       positions: named("positions", "int64"),
       tokenMask: named("tokenMask", "bool"),
       tables,
+      readPlaces: judged.places,
     };
     return {
       scores: sequenceScores(params.language, embeddings, places, language),
-      labels: named("labels", "int64"),
+      judged,
+      numPlaces: batch * length,
     };
   });
 
@@ -138,7 +142,9 @@ export const imageBatchForward = (
       fed[`index${end}`] = splice.index;
       fed[`tokenMask${end}`] = splice.mask;
       fed[`positions${end}`] = placesOf(batch, lengths[pass]);
-      fed[`labels${end}`] = spliceLabels(samples, counts, lengths[pass]);
+      const judged = judgedOf(spliceLabels(samples, counts, lengths[pass]));
+      Object.assign(fed, feedJudged(judged, end));
+      if (logits !== undefined) fed["judged.rows"] = judged.rows;
     }
     if (logits !== undefined) {
       // As in the reference's training, the router reads what was asked and not what is answered.
@@ -161,5 +167,5 @@ export const imageBatchForward = (
     return fed;
   };
   const finest = passes[passes.length - 1];
-  return { ...finest, passes, ...(logits && { logits }), feeds };
+  return { ...finest, passes, ...(logits && { routed: { logits, rows: judgedRows() } }), feeds };
 };

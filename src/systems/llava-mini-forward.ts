@@ -23,7 +23,7 @@ export type LlavaMiniForwardOptions = {
 
 /**
  * The whole of LLaVA-Mini for a batch of one image each: pixels and prompt to the scores of every
- * place. Returns scores [B, T, W] and what the language model read, [B, T, D].
+ * place, or of `readPlaces`. Returns scores [B, T, W] or [J, W] and what the language model read, [B, T, D].
  */
 export const llavaMiniForward = (
   params: LlavaMiniParams,
@@ -57,7 +57,12 @@ export const llavaMiniForward = (
   const scores = sequenceScores(
     language,
     embeddings,
-    { positions: inputs.positions, tokenMask: inputs.tokenMask, tables },
+    {
+      positions: inputs.positions,
+      tokenMask: inputs.tokenMask,
+      tables,
+      readPlaces: inputs.readPlaces,
+    },
     config.language,
     taps?.under("language"),
   );

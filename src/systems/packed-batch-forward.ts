@@ -11,10 +11,11 @@ import { type AdapterOf, ParameterScope } from "../nn/parameter-scope.js";
 import type { TensorData } from "../tensor-data.js";
 import { planPacking } from "../vision/pack-patches.js";
 import { namedGroups } from "../vision/packed-tower.js";
+import { feedJudged, type JudgedTokens, judgedOf, judgedTokens } from "./judged-tokens.js";
 import { type LlavaUhdParams, llavaUhdParams, uhdVisualTokens } from "./llava-uhd.js";
 import { type LlavaUhdConfig, mergeLevels } from "./llava-uhd-config.js";
 import { uhdVisionFeeds, uhdVisionInput, visualRows } from "./llava-uhd-input.js";
-import { layOutRows, type PackedRows } from "./packed-batch.js";
+import { layOutRows, type PackedRows, type RowTensors } from "./packed-batch.js";
 import { spliceEmbeddings } from "./splice.js";
 
 /** What a graph is made for: rows, and groups of views of equal length, whose sizes stay open. */
@@ -26,10 +27,9 @@ export type PackedShape = {
 };
 
 export type PackedForward = {
-  /** Scores of every place, [B, T, W]. */
+  /** Scores at the places of the judged tokens, [J, W]. */
   readonly scores: Tensor;
-  readonly labels: Tensor; // [B, T] int64
-  readonly weights: Tensor; // [B, T]
+  readonly judged: JudgedTokens;
   feeds(batch: PackedRows): Record<string, TensorData>;
 };
 
@@ -44,6 +44,11 @@ export const packedShapeOf = (
   return { batch: rows.length, length, numGroups: groups.length, mode };
 };
 
+const feedRows = ({ labels, weights, ...rows }: RowTensors): Record<string, TensorData> => ({
+  ...rows,
+  ...feedJudged(judgedOf(labels, weights)),
+});
+
 /** Makes the forward passes of a model whose parameters are partly fed. */
 export const createPackedForward = (
   config: LlavaUhdConfig,
@@ -56,8 +61,7 @@ export const createPackedForward = (
   const forward = (shape: PackedShape): PackedForward => {
     const { batch, length, numGroups, mode } = shape;
     const place = (name: string): Tensor => input(name, "int64", [batch, length]);
-    const labels = place("labels");
-    const weights = input("weights", "float32", [batch, length]);
+    const judged = judgedTokens();
     const text = reshape(embedTokens(params.language, place("ids")), [-1, language.width]);
     const visual =
       numGroups === 0
@@ -78,6 +82,7 @@ export const createPackedForward = (
         positions: place("positions"),
         segments: place("segments"),
         tables: llamaRopeTables(language, length),
+        readPlaces: judged.places,
       },
       language,
     );
@@ -91,13 +96,13 @@ export const createPackedForward = (
         );
       }
       const strips = samples.rows.flat().flatMap((sample) => sample.strips);
-      if (numGroups === 0) return { ...layOutRows(samples, length, [], 0) };
+      if (numGroups === 0) return feedRows(layOutRows(samples, length, [], 0));
       const { feeds: views, layout } = uhdVisionFeeds(strips, vision, mode);
       const rows = visualRows(layout, vision);
       const total = rows.reduce((sum, { length: tokens }) => sum + tokens, 0);
-      return { ...views, ...layOutRows(samples, length, rows, total) };
+      return { ...views, ...feedRows(layOutRows(samples, length, rows, total)) };
     };
-    return { scores, labels, weights, feeds };
+    return { scores, judged, feeds };
   };
   return { params, forward };
 };

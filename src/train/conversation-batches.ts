@@ -57,7 +57,12 @@ export type ConversationBatch = LabelledBatch & { readonly sources: readonly str
 export type ConversationBatches = BatchSource<ConversationBatch> & {
   readonly buckets: LengthBuckets;
   /** The shapes that batches have. */
-  readonly shapes: readonly { readonly textLength: number; readonly hasImages: boolean }[];
+  readonly shapes: readonly {
+    readonly textLength: number;
+    readonly hasImages: boolean;
+    /** Most tokens that a batch of this shape judges, in the first epoch. */
+    readonly mostJudged: number;
+  }[];
   /** Samples that take part, out of all records. */
   readonly numSamples: number;
   /** Batches of an epoch; every batch has `batchSize` rows, some of them masked where samples ran out. */
@@ -150,13 +155,16 @@ export const createConversationBatches = async ({
   loadPixels,
   numViews,
 }: ConversationBatchesOptions): Promise<ConversationBatches> => {
+  const numJudged = new Int32Array(reader.length);
   const measured = await measureSamples(
     reader,
     report,
-    (sample) => ({
-      group: modalityOf(sample, loadPixels !== undefined),
-      length: labelConversation(sample, labels).ids.length,
-    }),
+    (sample, index) => {
+      const group = modalityOf(sample, loadPixels !== undefined);
+      const labelled = labelConversation(sample, labels);
+      numJudged[index] = labelled.labels.slice(1).filter((label) => label >= 0).length;
+      return { group, length: labelled.ids.length };
+    },
     isBadSample,
   );
   const numSamples = measured.groups.reduce((count, group) => count + (group < 0 ? 0 : 1), 0);
@@ -197,14 +205,21 @@ export const createConversationBatches = async ({
     }
   };
 
+  const mostJudged = new Map<number, number>();
+  for (const indices of order.plan.batches) {
+    const group = groups[indices[0]];
+    const sum = Array.from(indices, (index) => numJudged[index]).reduce((a, b) => a + b, 0);
+    mostJudged.set(group, Math.max(sum, mostJudged.get(group) ?? 0));
+  }
+
   return {
     buckets,
-    shapes: [...new Set(groups)]
-      .filter((group) => group >= 0)
-      .sort((a, b) => a - b)
-      .map((group) => ({
+    shapes: [...mostJudged]
+      .sort(([a], [b]) => a - b)
+      .map(([group, most]) => ({
         textLength: buckets.lengths[group % numBuckets],
         hasImages: group >= numBuckets,
+        mostJudged: most,
       })),
     numSamples,
     batchesPerEpoch: order.plan.batches.length,

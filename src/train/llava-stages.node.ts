@@ -55,9 +55,9 @@ export const llavaStageFamily = (
       state: () => batches.state(),
       restore: (state) => batches.restore(state),
       batchesPerEpoch: batches.batchesPerEpoch,
-      planned: batches.shapes.map((shape) => ({
+      planned: batches.shapes.map(({ mostJudged, ...shape }) => ({
         shape: { batch: stage.batchSize, ...shape },
-        bindings: {},
+        bindings: { J: mostJudged },
       })),
     };
   },

@@ -1,6 +1,6 @@
 /** What a training recipe may say. Keys are read nowhere else; `parseRecipe` makes it typed. */
 import { z } from "zod";
-import { recordContents, splits, themes } from "../data/scenes/index.js";
+import { detailTypes, recordContents, splits, themes } from "../data/scenes/index.js";
 import { downsampleModes } from "../image/slice-config.js";
 import { type LlavaTemplateName, llavaTemplates } from "../text/llava-templates.js";
 import { scheduleKinds } from "./schedule.js";
@@ -89,6 +89,7 @@ const scenes = z.strictObject({
   aspect: z.number().min(0.25).max(4).optional(),
   grid: z.enum(["2x2", "3x3"]).optional(),
   theme: z.enum(themes).optional(),
+  detail: z.enum(detailTypes).optional(),
   contents: z.array(z.enum(recordContents)).min(1).optional(),
   maxTurns: count.optional(),
   families: z.array(z.string()).min(1).optional(),

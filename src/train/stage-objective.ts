@@ -9,8 +9,6 @@ import {
   multiply,
   reshape,
   scalar,
-  slice,
-  sum,
   type Tensor,
 } from "../graph/index.js";
 import { listParameters } from "../nn/parameter-scope.js";
@@ -24,9 +22,9 @@ import { isAvgLlava } from "../systems/image-layouts.js";
 import type { LabelledBatch } from "../systems/labelled-batch.js";
 import type { LlavaParams } from "../systems/llava.js";
 import type { LlavaConfig } from "../systems/llava-config.js";
-import { float32, int64, type TensorData } from "../tensor-data.js";
+import { float32, type TensorData } from "../tensor-data.js";
 import { granularityRankingLoss, type RankingOptions } from "./granularity-ranking-loss.js";
-import { ignoredLabel, nextTokenLoss } from "./next-token-loss.js";
+import { ignoredLabel, nextTokenLoss, nextTokenLossByRow } from "./next-token-loss.js";
 
 export const objectiveNames = ["next-token", "every-granularity", "granularity-ranking"] as const;
 
@@ -83,19 +81,19 @@ const meanOf = (tensors: readonly Tensor[]): Tensor =>
   );
 
 const rankingPass = (
-  { passes, logits, labels }: BatchForward,
+  { passes, routed }: BatchForward,
   options: RankingOptions,
 ): Pick<ObjectivePass, "loss" | "parts"> => {
   // Without an image there is nothing to choose.
-  if (logits === undefined) return { loss: constant(float32([], [0])), parts: {} };
-  const [batch, length] = labels.shape.map(Number);
-  const judged = slice(labels, 1, 1, length);
+  if (routed === undefined) return { loss: constant(float32([], [0])), parts: {} };
+  const { logits, rows } = routed;
+  const [batch] = logits.shape.map(Number);
+  const byRow = passes.map(({ scores, judged }) => nextTokenLossByRow(scores, judged, rows, batch));
   const losses = concat(
-    passes.map((pass) => reshape(nextTokenLoss(pass.scores, pass.labels).perSample, [batch, 1])),
+    byRow.map(({ means }) => reshape(means, [batch, 1])),
     1,
   );
-  const isAnswer = cast(greater(judged, constant(int64([], [-1]))), "float32");
-  const counts = cast(greater(sum(isAnswer, [1]), scalar(0)), "float32");
+  const counts = cast(greater(byRow[0].totals, scalar(0)), "float32");
   const { total, rank, crossEntropy } = granularityRankingLoss({ logits, losses, counts }, options);
   return { loss: total, parts: { logits, losses, rank, crossEntropy } };
 };
@@ -149,7 +147,7 @@ export const createObjective = (
         ...(tokenPrice > 0 && { prices }),
       });
     }
-    const means = pass.passes.map(({ scores, labels }) => nextTokenLoss(scores, labels).mean);
+    const means = pass.passes.map(({ scores, judged }) => nextTokenLoss(scores, judged));
     return {
       loss: meanOf(means),
       parts: Object.fromEntries(means.map((mean, index) => [`mean.${index}`, mean])),
@@ -159,11 +157,8 @@ export const createObjective = (
     params,
     open: (shape) => {
       const pass = forward(shape);
-      const numPlaces = pass.passes.reduce(
-        (places, { labels }) => places + labels.shape.map(Number).reduce((a, b) => a * b),
-        0,
-      );
-      const readsBatch = !ranks || pass.logits !== undefined;
+      const numPlaces = pass.passes.reduce((places, { numPlaces }) => places + numPlaces, 0);
+      const readsBatch = !ranks || pass.routed !== undefined;
       return { ...lossOf(pass), numPlaces, feeds: readsBatch ? pass.feeds : () => ({}) };
     },
     countUnits: ranks ? countAnswered : countTokens,

@@ -8,7 +8,7 @@ import {
   type PackedShape,
   packedShapeOf,
 } from "../systems/packed-batch-forward.js";
-import { weightedTokenLoss } from "./next-token-loss.js";
+import { nextTokenLoss } from "./next-token-loss.js";
 import type { Objective } from "./objective-trainable.js";
 import { createPackedBatches, type PackedBatch } from "./packed-batches.js";
 import type { StageRecipe } from "./recipe-schema.js";
@@ -27,9 +27,9 @@ export const packedObjective = (
   return {
     declared: listParameters(createPackedForward(config, undefined, adapterOf).params),
     open: (shape) => {
-      const { scores, labels, weights, feeds } = forward(shape);
+      const { scores, judged, feeds } = forward(shape);
       return {
-        loss: weightedTokenLoss(scores, labels, weights),
+        loss: nextTokenLoss(scores, judged),
         numPlaces: shape.batch * shape.length,
         feeds,
       };
@@ -40,7 +40,10 @@ export const packedObjective = (
   };
 };
 
-/** As many views as fit into the rows of a batch, all of a square's shape: the most that vision computes. */
+/**
+ * As many views as fit into the rows of a batch, all of a square's shape: the most that vision computes. And as many
+ * judged tokens as places: the most that is read out.
+ */
 const worstBindings = (
   { data, batchSize }: StageRecipe,
   { vision, slicing }: LlavaUhdConfig,
@@ -51,7 +54,13 @@ const worstBindings = (
   const perView = vision.connector.kind === "resampler" ? vision.connector.numQueries : numTokens;
   const numViews = Math.max(1, Math.floor((batchSize * data.maxLength) / perView));
   const side = Math.ceil(Math.sqrt(patches));
-  return { V0: numViews, M0: numTokens, R: patches, P: side };
+  return {
+    V0: numViews,
+    M0: numTokens,
+    R: patches,
+    P: side,
+    J: batchSize * data.maxLength,
+  };
 };
 
 export const uhdStageFamily = (

@@ -21,6 +21,7 @@ import { imagePlaceholderId } from "../text/image-placeholder.js";
 import { createObjective, type ObjectiveName } from "../train/stage-objective.js";
 import { Trainer } from "../train/train-step.js";
 import { createRenameTable } from "../weights/rename.js";
+import { assembledLabels } from "./assembled-labels.js";
 import { produceRankingVectors, rankingVectorInputs } from "./ranking-vectors.js";
 import { numbersOf, type Produced, type Recorded, rowsOf, type VerifyContext } from "./recorded.js";
 import { VerificationRun } from "./verification-run.js";
@@ -188,7 +189,8 @@ class RouterTraining extends VerificationRun {
     }
     this.sort(results.nll, results["router.logits"]);
     const coarsest = this.config.granularities[0].tokens;
-    this.tensors.set(`labels_assembled.${coarsest}`, feeds[`labels.${coarsest}`]);
+    const { shape } = feeds[`tokenMask.${coarsest}`];
+    this.tensors.set(`labels_assembled.${coarsest}`, assembledLabels(feeds, shape, `.${coarsest}`));
     if (published === undefined) return;
     this.record("router_grads.safetensors", published, results);
     await this.step(pass.loss, feeds, values, published);

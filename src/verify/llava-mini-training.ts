@@ -1,8 +1,15 @@
 /** Recorded training of LLaVA-Mini: one batch's forward pass and gradients, and three AdamW steps on it. */
-import { createGraph, grad, type ParameterSource, type Tensor } from "../graph/index.js";
+import {
+  createGraph,
+  grad,
+  type ParameterSource,
+  reshape,
+  scatterRows,
+  type Tensor,
+} from "../graph/index.js";
 import { listParameters, ParameterScope } from "../nn/parameter-scope.js";
 import { Taps } from "../nn/taps.js";
-import { createBatchForward } from "../systems/batch-forward.js";
+import { type BatchPass, createBatchForward } from "../systems/batch-forward.js";
 import type { LabelledBatch } from "../systems/labelled-batch.js";
 import { llavaMiniNames, llavaMiniParams } from "../systems/llava-mini.js";
 import { type LlavaMiniConfig, parseLlavaMiniConfig } from "../systems/llava-mini-config.js";
@@ -10,6 +17,7 @@ import { float32, type TensorData } from "../tensor-data.js";
 import { nextTokenLoss } from "../train/next-token-loss.js";
 import { Trainer } from "../train/train-step.js";
 import { createRenameTable } from "../weights/rename.js";
+import { assembledLabels } from "./assembled-labels.js";
 import { numbersOf, type Produced, type Recorded, rowsOf, type VerifyContext } from "./recorded.js";
 import { VerificationRun } from "./verification-run.js";
 
@@ -72,7 +80,7 @@ class MiniTraining extends VerificationRun {
       taps,
     }).forward({ batch: ids.length, textLength: ids[0].length, hasImages: true });
     const feeds = pass.feeds(this.batch);
-    const loss = nextTokenLoss(pass.scores, pass.labels).mean;
+    const loss = nextTokenLoss(pass.scores, pass.judged);
     const state = await this.read(trained);
 
     const { inputs } = createGraph("verify.loss", { loss });
@@ -81,7 +89,7 @@ class MiniTraining extends VerificationRun {
       trained.map((name) => inputs.get(name) as Tensor),
     );
     const outputs = {
-      logits: pass.scores,
+      logits: this.everyPlace(pass),
       "llm.inputs_embeds": taps.tensors.get("embeddings") as Tensor,
       "fused.text": taps.tensors.get("prefusion.text") as Tensor,
       ...Object.fromEntries(
@@ -99,7 +107,11 @@ class MiniTraining extends VerificationRun {
       this.tensors.set(name, results[name]);
     }
     const isToken = numbersOf(feeds.tokenMask).map((kept) => kept === 1);
-    this.masks.set("logits", isToken);
+    const judged = new Set(numbersOf(feeds["judged.places"]));
+    this.masks.set(
+      "logits",
+      isToken.map((_, place) => judged.has(place)),
+    );
     this.masks.set("llm.inputs_embeds", isToken);
     this.masks.set(
       "fused.text",
@@ -108,7 +120,7 @@ class MiniTraining extends VerificationRun {
     this.tensors.set("llm.attention_mask", feeds.tokenMask);
     this.tensors.set("prefusion.key_mask", feeds.keyMask);
     this.tensors.set("prefusion.position_ids", feeds.fusionPositions);
-    this.tensors.set("labels_assembled", feeds.labels);
+    this.tensors.set("labels_assembled", assembledLabels(feeds, feeds.tokenMask.shape));
     for (const [name, tensor] of published) {
       const own = results[`grad.${this.names.toInternal(name) ?? name}`];
       this.further.set(`grads.safetensors/${name}`, tensor);
@@ -117,6 +129,13 @@ class MiniTraining extends VerificationRun {
       this.masks.set(`grads.safetensors/${name}`, mask);
     }
     await this.steps(loss, feeds, state, published);
+  }
+
+  /** Scores at their places, zeros where none are computed. */
+  private everyPlace({ scores, judged, numPlaces }: BatchPass): Tensor {
+    const [batch] = this.take("input_ids").shape;
+    const rows = scatterRows(scores, judged.places, numPlaces);
+    return reshape(rows, [batch, numPlaces / batch, this.config.language.vocabularySize]);
   }
 
   /** Values of parameters, by way of a graph that gives them out. */

@@ -10,6 +10,7 @@ import { sequenceScores } from "../../src/language/full-sequence.js";
 import { embedTokens, llamaParams, llamaRopeTables } from "../../src/language/llama.js";
 import { parseLlamaConfig } from "../../src/language/llama-config.js";
 import { listParameters, ParameterScope } from "../../src/nn/parameter-scope.js";
+import { feedJudged, judgedOf, judgedTokens } from "../../src/systems/judged-tokens.js";
 import { bool, elementCount, float32, int64 } from "../../src/tensor-data.js";
 import { nextTokenLoss } from "../../src/train/next-token-loss.js";
 import { Trainer } from "../../src/train/train-step.js";
@@ -38,7 +39,7 @@ export const trainCopying = async (engine: Engine, numSteps: number): Promise<nu
   );
   const params = llamaParams(new ParameterScope([], (name) => state.has(name)), config);
   const ids = input("ids", "int64", places);
-  const labels = input("labels", "int64", places);
+  const judged = judgedTokens();
   const scores = sequenceScores(
     params,
     embedTokens(params, ids),
@@ -46,6 +47,7 @@ export const trainCopying = async (engine: Engine, numSteps: number): Promise<nu
       positions: input("positions", "int64", places),
       tokenMask: input("tokenMask", "bool", places),
       tables: llamaRopeTables(config, 2 * half),
+      readPlaces: judged.places,
     },
     config,
   );
@@ -54,7 +56,7 @@ export const trainCopying = async (engine: Engine, numSteps: number): Promise<nu
     { groups: [{ name: "all", parameters: [...state.keys()] }], maxGradientNorm: 1 },
     { state, frozen: inMemoryParameters(state) },
   );
-  const step = await trainer.openStep(nextTokenLoss(scores, labels).mean);
+  const step = await trainer.openStep(nextTokenLoss(scores, judged));
   const random = randomStream(7);
   const count = batch * 2 * half;
   const losses: number[] = [];
@@ -66,9 +68,13 @@ export const trainCopying = async (engine: Engine, numSteps: number): Promise<nu
     const { loss } = await step.run(
       {
         ids: int64(places, rows.flat()),
-        labels: int64(
-          places,
-          rows.flatMap((row) => row.map((id, place) => (place < half ? -100 : id))),
+        ...feedJudged(
+          judgedOf(
+            int64(
+              places,
+              rows.flatMap((row) => row.map((id, place) => (place < half ? -100 : id))),
+            ),
+          ),
         ),
         positions: int64(
           places,

@@ -6,6 +6,7 @@ import { sequenceScores } from "../../src/language/full-sequence.js";
 import { embedTokens, llamaParams, llamaRopeTables } from "../../src/language/llama.js";
 import { decoderNames, parseDecoderConfig } from "../../src/language/qwen.js";
 import { listParameters, ParameterScope } from "../../src/nn/parameter-scope.js";
+import { feedJudged, judgedOf, judgedTokens } from "../../src/systems/judged-tokens.js";
 import { bool, int64, type TensorData } from "../../src/tensor-data.js";
 import { nextTokenLoss } from "../../src/train/next-token-loss.js";
 import { createRenameTable } from "../../src/weights/rename.js";
@@ -51,7 +52,7 @@ test.each([false, true])(
     } = Object.fromEntries(await readAll("gradients.safetensors"));
     const length = ids.data.length;
     const places = [1, length];
-    const labels = input("labels", "int64", places);
+    const judged = judgedTokens();
     const scores = sequenceScores(
       params,
       embedTokens(params, input("ids", "int64", places)),
@@ -59,10 +60,11 @@ test.each([false, true])(
         positions: input("positions", "int64", places),
         tokenMask: input("tokenMask", "bool", places),
         tables: llamaRopeTables(config, length),
+        readPlaces: judged.places,
       },
       config,
     );
-    const loss = nextTokenLoss(scores, labels).mean;
+    const loss = nextTokenLoss(scores, judged);
     const recorded = Object.keys(rest);
     const targets = recorded.map((name) => declared.get(names.toInternal(name) ?? "") as Tensor);
     const gradients = grad(loss, targets, { recompute });
@@ -74,7 +76,7 @@ test.each([false, true])(
       { loss, ...outputs },
       {
         ids: int64(places, tokens),
-        labels: int64(places, tokens),
+        ...feedJudged(judgedOf(int64(places, tokens))),
         positions: int64(places, [...tokens.keys()]),
         tokenMask: bool(
           places,

@@ -15,6 +15,7 @@ import { sequenceScores } from "../../src/language/full-sequence.js";
 import { embedTokens, llamaParams, llamaRopeTables } from "../../src/language/llama.js";
 import { parseLlamaConfig } from "../../src/language/llama-config.js";
 import { listParameters, ParameterScope } from "../../src/nn/parameter-scope.js";
+import { feedJudged, judgedOf, judgedTokens } from "../../src/systems/judged-tokens.js";
 import { bool, elementCount, float32, int64, type TensorData } from "../../src/tensor-data.js";
 import { nextTokenLoss } from "../../src/train/next-token-loss.js";
 import { planGroups, selectNames } from "../../src/train/parameter-patterns.js";
@@ -75,7 +76,7 @@ export const tinyData = (seed: number): BatchSource<TinyBatch> => {
   };
 };
 
-const labelsOf = (ids: readonly number[][]): TensorData =>
+const labelsOf = (ids: readonly number[][]): TensorData<"int64"> =>
   int64(
     [batch, length],
     ids.flatMap((row) => row.map((id, place) => (place < half ? -100 : id))),
@@ -110,10 +111,10 @@ export const tinyStages =
     );
     const declared: Record<string, Tensor> = {
       ids: input("ids", "int64", [batch, length]),
-      labels: input("labels", "int64", [batch, length]),
       positions: input("positions", "int64", [batch, length]),
       tokenMask: input("tokenMask", "bool", [batch, length]),
     };
+    const judged = judgedTokens();
     const scores = sequenceScores(
       params,
       embedTokens(params, declared.ids),
@@ -121,10 +122,11 @@ export const tinyStages =
         positions: declared.positions,
         tokenMask: declared.tokenMask,
         tables: llamaRopeTables(config, length),
+        readPlaces: judged.places,
       },
       config,
     );
-    const loss = nextTokenLoss(scores, declared.labels).mean;
+    const loss = nextTokenLoss(scores, judged);
     const trainer = await Trainer.create(
       engine,
       {
@@ -145,7 +147,7 @@ export const tinyStages =
     const evaluation = await trainer.openForward(createGraph("evaluate", { loss }));
     const feedsOf = ({ ids }: TinyBatch): Record<string, TensorData> => ({
       ids: int64([batch, length], ids.flat()),
-      labels: labelsOf(ids),
+      ...feedJudged(judgedOf(labelsOf(ids))),
       positions: int64(
         [batch, length],
         Array.from({ length: batch * length }, (_, index) => index % length),

@@ -6,6 +6,7 @@ import { llamaRopeTables } from "../../src/language/llama.js";
 import { locateForEngine } from "../../src/load/located-tensors.node.js";
 import { locateParameters } from "../../src/load/parameter-source.js";
 import { ParameterScope } from "../../src/nn/parameter-scope.js";
+import { feedJudged, judgedOf, judgedTokens } from "../../src/systems/judged-tokens.js";
 import { llavaMiniNames, llavaMiniParams, planFusion } from "../../src/systems/llava-mini.js";
 import { parseLlavaMiniConfig } from "../../src/systems/llava-mini-config.js";
 import { llavaMiniForward } from "../../src/systems/llava-mini-forward.js";
@@ -93,9 +94,10 @@ const prepare = async (folderName: string) => {
       [batch, total],
       ids.flatMap(() => Array.from({ length: total }, (_, t) => t)),
     ),
-    labels: int64([batch, total], assembled.flat()),
+    ...feedJudged(judgedOf(int64([batch, total], assembled.flat()))),
   };
   const declared = (name: string): Tensor => input(name, feeds[name].dtype, feeds[name].shape);
+  const judged = judgedTokens();
   const forward = llavaMiniForward(
     params,
     {
@@ -107,10 +109,11 @@ const prepare = async (folderName: string) => {
       tokenMask: declared("tokenMask"),
       positions: declared("positions"),
       tables: llamaRopeTables(config.language, total + fusion.keyMask.shape[1]),
+      readPlaces: judged.places,
     },
     config,
   );
-  const loss = nextTokenLoss(forward.scores, declared("labels")).mean;
+  const loss = nextTokenLoss(forward.scores, judged);
   const start = new Map<string, TensorData<"float32">>();
   for (const [name, published] of trainable) {
     start.set(name, (await folder.readTensor(published)) as TensorData<"float32">);

@@ -18,7 +18,7 @@ import { type PackedRows, packedLength, totalWeight } from "../../src/systems/pa
 import { createPackedForward, packedShapeOf } from "../../src/systems/packed-batch-forward.js";
 import type { TensorData } from "../../src/tensor-data.js";
 import { llavaTemplates } from "../../src/text/llava-templates.js";
-import { weightedTokenLoss } from "../../src/train/next-token-loss.js";
+import { nextTokenLoss } from "../../src/train/next-token-loss.js";
 import { createPackedBatches, type PackedBatchesOptions } from "../../src/train/packed-batches.js";
 import { parseRecipe } from "../../src/train/recipe.js";
 import { openStartingModel } from "../../src/train/starting-model.node.js";
@@ -98,12 +98,12 @@ const batchesOf = async (changes: Partial<PackedBatchesOptions> = {}) => {
   });
 };
 
-/** Scores and loss of a batch. */
+/** Scores at the judged places and loss of a batch. */
 const run = async (batch: PackedRows, length: number) => {
   const { config, source } = await open();
   const { forward } = createPackedForward(config);
-  const { scores, labels, weights, feeds } = forward(packedShapeOf(batch, length, config));
-  const graph = createGraph("packed", { scores, loss: weightedTokenLoss(scores, labels, weights) });
+  const { scores, judged, feeds } = forward(packedShapeOf(batch, length, config));
+  const graph = createGraph("packed", { scores, loss: nextTokenLoss(scores, judged) });
   const session = await runner.engine().open(graph, source);
   const results = await session.run(feeds(batch));
   await session.close();
@@ -111,7 +111,7 @@ const run = async (batch: PackedRows, length: number) => {
 };
 
 const rowsOf = ({ data, shape }: TensorData, from: number, count: number) => {
-  const width = shape[2];
+  const width = shape[1];
   const part = data.subarray(from * width, (from + count) * width) as Float32Array;
   return { shape: [count, width], data: Array.from(part) };
 };
@@ -127,10 +127,12 @@ describe("samples packed into a row", () => {
     for (const sample of row) {
       const length = packedLength(sample);
       const alone = await run({ ...batch, rows: [[sample]] }, length);
-      const whole = { ...alone.scores, shape: alone.scores.shape.slice(1) } as TensorData;
-      expectClose(whole, rowsOf(scores, start, length), 2e-5);
-      start += length;
+      const [numJudged] = alone.scores.shape;
+      expect(numJudged).toBe(sample.labels.filter((label) => label >= 0).length);
+      expectClose(alone.scores, rowsOf(scores, start, numJudged), 2e-5);
+      start += numJudged;
     }
+    expect(start).toBe(scores.shape[0]);
   });
 
   test.each(["token", "square-root"] as const)(

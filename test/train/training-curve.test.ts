@@ -7,6 +7,7 @@ import { sequenceScores } from "../../src/language/full-sequence.js";
 import { embedTokens, llamaNames, llamaParams, llamaRopeTables } from "../../src/language/llama.js";
 import { parseLlamaConfig } from "../../src/language/llama-config.js";
 import { ParameterScope } from "../../src/nn/parameter-scope.js";
+import { feedJudged, judgedOf, judgedTokens } from "../../src/systems/judged-tokens.js";
 import { bool, int64, type TensorData } from "../../src/tensor-data.js";
 import { nextTokenLoss } from "../../src/train/next-token-loss.js";
 import { scheduleFactor } from "../../src/train/schedule.js";
@@ -58,15 +59,15 @@ it("training from the same start gives PyTorch's losses and gradient norms, step
   const places = [batch, 2 * half];
   const declared = {
     ids: input("ids", "int64", places),
-    labels: input("labels", "int64", places),
     positions: input("positions", "int64", places),
     tokenMask: input("tokenMask", "bool", places),
   };
   const params = llamaParams(new ParameterScope([], (name) => state.has(name)), config);
+  const judged = judgedTokens();
   const scores = sequenceScores(
     params,
     embedTokens(params, declared.ids),
-    { ...declared, tables: llamaRopeTables(config, 2 * half) },
+    { ...declared, tables: llamaRopeTables(config, 2 * half), readPlaces: judged.places },
     config,
   );
   const { beta1, beta2, epsilon, weightDecay, maxGradientNorm } = training;
@@ -79,7 +80,7 @@ it("training from the same start gives PyTorch's losses and gradient norms, step
     },
     { state, frozen: inMemoryParameters(state) },
   );
-  const step = await trainer.openStep(nextTokenLoss(scores, declared.labels).mean);
+  const step = await trainer.openStep(nextTokenLoss(scores, judged));
   const nextRows = createRows(training);
   const count = batch * 2 * half;
   for (let at = 0; at < steps; at += 1) {
@@ -88,9 +89,13 @@ it("training from the same start gives PyTorch's losses and gradient norms, step
     const { loss, gradientNorm } = await step.run(
       {
         ids: int64(places, rows.flat()),
-        labels: int64(
-          places,
-          rows.flatMap((row) => row.map((id, place) => (place < half ? -100 : id))),
+        ...feedJudged(
+          judgedOf(
+            int64(
+              places,
+              rows.flatMap((row) => row.map((id, place) => (place < half ? -100 : id))),
+            ),
+          ),
         ),
         positions: int64(
           places,
