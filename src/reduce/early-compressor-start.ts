@@ -26,14 +26,14 @@ export const averageStart = (width: number): Initializer =>
   });
 
 /** Four copies one after the other, [X] → [4X]. */
-const tile = ({ data }: TensorData<"float32">): TensorData<"float32"> => {
+export const tile = ({ data }: TensorData<"float32">): TensorData<"float32"> => {
   const tiled = new Float32Array(4 * data.length);
   for (let part = 0; part < 4; part += 1) tiled.set(data, part * data.length);
   return float32([tiled.length], tiled);
 };
 
 /** Four copies on the diagonal, zeros elsewhere, [R, C] → [4R, 4C]. */
-const blockDiagonal = ({ shape, data }: TensorData<"float32">): TensorData<"float32"> => {
+export const blockDiagonal = ({ shape, data }: TensorData<"float32">): TensorData<"float32"> => {
   const [rows, columns] = shape;
   const blocks = new Float32Array(16 * rows * columns);
   for (let part = 0; part < 4; part += 1) {
@@ -46,7 +46,7 @@ const blockDiagonal = ({ shape, data }: TensorData<"float32">): TensorData<"floa
 };
 
 /** Four quarter copies side by side, [R, C] → [R, 4C]. */
-const quarters = ({ shape, data }: TensorData<"float32">): TensorData<"float32"> => {
+export const quarters = ({ shape, data }: TensorData<"float32">): TensorData<"float32"> => {
   const [rows, columns] = shape;
   const side = new Float32Array(4 * rows * columns);
   for (let row = 0; row < rows; row += 1) {

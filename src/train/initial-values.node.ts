@@ -4,6 +4,7 @@ import { initParameter, type Tensor } from "../graph/index.js";
 import { resolveModel } from "../load/resolved-model.js";
 import { reuseLayer } from "../reduce/early-compressor-start.js";
 import { evenVotes } from "../reduce/granularity-router-start.js";
+import { pooledStart } from "../reduce/merger-start.js";
 import { resizePositionTable } from "../reduce/position-tables.js";
 import { isAvgLlava } from "../systems/image-layouts.js";
 import type { SystemConfig } from "../systems/system.js";
@@ -83,6 +84,24 @@ const startEven = (
   return float32(shape, evenVotes(router));
 };
 
+/** LLaVA-UHD's merger from another model's projector. */
+const startPooled = (
+  name: string,
+  shape: readonly number[],
+  { deviations = [] }: Entry,
+  read: ReadParameter,
+  drawn: () => TensorData<"float32">,
+): Promise<TensorData<"float32">> => {
+  const own = /^merger\.(.+)$/.exec(name)?.[1];
+  if (own === undefined) {
+    throw new RecipeError(
+      `initialValues: pooled-projector fills LLaVA-UHD's merger, got "${name}"; choose "merger.**"`,
+    );
+  }
+  const readProjector = (part: string) => read(`projector.${part}`);
+  return pooledStart(own, shape, { readProjector, drawn, deviations });
+};
+
 /** Readers of the other models that a recipe takes values from, each opened once. */
 const createOtherModels = (
   options: ModelFolderOptions,
@@ -135,12 +154,13 @@ export const initialValues = async (
     if (tensor?.source.kind !== "parameter") continue;
     const shape = tensor.shape.map(Number);
     const { initializer } = tensor.source;
+    const drawn = () => float32(shape, initParameter(initializer, name, elementCount(shape), seed));
     const fill = async (): Promise<TensorData<"float32">> => {
       switch (entry.with) {
         case "zeros":
           return float32(shape, new Float32Array(elementCount(shape)));
         case "declared":
-          return float32(shape, initParameter(initializer, name, elementCount(shape), seed));
+          return drawn();
         case "layer-before":
           return startFromLayer(name, shape, started);
         case "even-votes":
@@ -150,6 +170,8 @@ export const initialValues = async (
         case "checkpoint":
         case "interpolated":
           return readOther(name, shape, entry, await openOther(entry.from ?? ""));
+        case "pooled-projector":
+          return startPooled(name, shape, entry, await openOther(entry.from ?? ""), drawn);
       }
     };
     values.set(name, await fill());

@@ -25,7 +25,8 @@ const initialisation = z
      * of pre-fusion from layer i of the decoder. `layer-before`: LLaVA-UHD's compressor from the layer
      * of the encoder before it. `even-votes`: AVG-LLaVA's voter, which then hears the text beside the
      * patches. `checkpoint`: the parameter of that name in the model `from`, of whatever system.
-     * `interpolated`: a table of positions from there, its grid resized.
+     * `interpolated`: a table of positions from there, its grid resized. `pooled-projector`: LLaVA-UHD's
+     * merger, as means over windows of what the projector there makes of each patch.
      */
     with: z.enum([
       "declared",
@@ -35,18 +36,25 @@ const initialisation = z
       "even-votes",
       "checkpoint",
       "interpolated",
+      "pooled-projector",
     ]),
     /** Folder, embedded model or hub repository; relative to the recipe. */
     from: z.string().min(1).optional(),
     /** Names there that differ from those here: `{ merger.stages.0: merger.stages.1 }`. */
     rename: z.record(z.string(), z.string()).optional(),
+    /** Standard deviations of what the merger's stages see: of the tower's features, of the projector's tokens. */
+    deviations: z.array(z.number().positive()).min(1).max(2).optional(),
   })
   .refine(
     ({ with: kind, from, rename }) =>
       kind === "checkpoint" || kind === "interpolated"
         ? from !== undefined
-        : from === undefined && rename === undefined,
-    "checkpoint and interpolated need from; from and rename are theirs alone",
+        : (from !== undefined) === (kind === "pooled-projector") && rename === undefined,
+    "checkpoint, interpolated and pooled-projector need from, which is theirs alone; rename is the first two's",
+  )
+  .refine(
+    ({ with: kind, deviations }) => (deviations !== undefined) === (kind === "pooled-projector"),
+    "pooled-projector needs deviations, which are its alone",
   );
 
 /** Adapters of low rank instead of whole weights (Hu et al. 2021), which then train as `**.lora_{A,B}.weight`. */

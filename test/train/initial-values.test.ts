@@ -130,6 +130,35 @@ ${entry('["merger.**"]', "checkpoint", "uhd", rename)}`,
     expect(norm.data).toEqual((await uhd.read("vision.layers.1.norm1.weight")).data);
   });
 
+  test("begins to merge as the mean of a trained projector's tokens", async () => {
+    const pooled = entry('["merger.**"]', "pooled-projector", "llava", ", deviations: [3, 2]");
+    const [{ read }, own] = [
+      await openFrom("uhd", `  initialise:\n${pooled}`),
+      await openPlain("llava"),
+    ];
+    const { data } = await own.read("projector.layers.0.weight");
+    const up = await read("merger.stages.0.up.weight");
+    expect(up.shape).toEqual([4 * smallWidth, 4 * smallWidth]);
+    expect([...up.data.subarray(0, smallWidth)]).toEqual([...data.subarray(0, smallWidth)]);
+    expect((await read("merger.stages.1.norm.weight")).data[0]).toBe(2);
+    const elsewhere = entry(
+      '["language.norm.**"]',
+      "pooled-projector",
+      "llava",
+      ", deviations: [3]",
+    );
+    await expect(openFrom("uhd", `  initialise:\n${elsewhere}`)).rejects.toThrow(RecipeError);
+    for (const more of [
+      "",
+      ", deviations: []",
+      ", deviations: [0]",
+      ", deviations: [1], rename: {}",
+    ]) {
+      const wrong = entry('["merger.**"]', "pooled-projector", "llava", more);
+      expect(() => recipeWith(`  initialise:\n${wrong}`), more).toThrow(RecipeError);
+    }
+  });
+
   test("cannot take what does not fit or is not there", async () => {
     await expect(
       openFrom("uhd", `  initialise:\n${entry(tower, "checkpoint", "llava")}`),
