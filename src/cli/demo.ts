@@ -27,6 +27,7 @@ type DemoFlags = EngineFlags & { readonly questions?: number; readonly serve?: b
 const scenesFile = fileURLToPath(new URL("../../examples/scenes/scenes.json", import.meta.url));
 const systems = [
   ["LLaVA-Mini", "llava-mini-scenes"],
+  ["AVG-LLaVA", "avg-llava-scenes"],
   ["LLaVA", "llava-scenes"],
 ] as const;
 const defaultQuestions = 5;
@@ -64,18 +65,26 @@ const readExamples = async (numQuestions: number): Promise<Example[]> => {
 
 type OpenedSystem = { readonly title: string; readonly model: VisionLanguageModel };
 
-const ms = (values: readonly number[]): string =>
-  `${(values.reduce((sum, value) => sum + value, 0) / values.length).toFixed(1)} ms`;
+const mean = (values: readonly number[]): number =>
+  values.reduce((sum, value) => sum + value, 0) / values.length;
+const ms = (values: readonly number[]): string => `${mean(values).toFixed(1)} ms`;
+
+/** One number, or from which to which. */
+const span = (values: readonly number[]): string => {
+  const [least, most] = [Math.min(...values), Math.max(...values)];
+  return least === most ? String(most) : `${least} to ${most}`;
+};
 
 /** What an image and a question take, in means over the answers. */
 const costRow = ({ title, model }: OpenedSystem, answers: readonly Answer[]): string[] => {
   const [{ usage, media }] = answers;
   const [{ views }] = media;
-  const bytes = usage.imageTokens * kvBytesPerToken(model.system.language);
+  const imageTokens = answers.map((answer) => answer.usage.imageTokens);
+  const bytes = mean(imageTokens) * kvBytesPerToken(model.system.language);
   return [
     title,
     views.map(({ width, height }) => `${width}x${height}`).join(", "),
-    String(usage.imageTokens),
+    span(imageTokens),
     String(usage.textTokens),
     formatBytes(bytes),
     ms(answers.map(({ timings }) => timings.visionMs)),
@@ -119,7 +128,9 @@ const showExample = async (
       });
       answers.get(system)?.push(given);
       const text = showControls(given.text).trim();
-      row.push(text === answer ? colors.green(text) : colors.red(text));
+      const shown = text === answer ? colors.green(text) : colors.red(text);
+      const [route] = given.media[0].routes ?? [];
+      row.push(route === undefined ? shown : `${shown} ${colors.dim(`(${route.granularity})`)}`);
     }
     rows.push([...row, answer]);
   }
@@ -171,7 +182,7 @@ const showExamples = async (
     }
     const examples = await readExamples(questions);
     await terminal.write(
-      `\n${colors.bold("Saccade")}  ${examples.length} pictures that training never saw; LLaVA-Mini fuses picture and question into one\nvision token, LLaVA reads all of its tokens. Both were trained by this program on generated scenes.\n`,
+      `\n${colors.bold("Saccade")}  ${examples.length} pictures that training never saw; LLaVA-Mini fuses picture and question into one\nvision token, AVG-LLaVA's router chooses for each question how many to read (in brackets), LLaVA reads all 36.\nThey were trained by this program on generated scenes.\n`,
     );
     const all = new Map(opened.map((system) => [system, [] as Answer[]]));
     for (const example of examples)
@@ -209,9 +220,9 @@ export const demo = async (flags: DemoFlags, context: CommandContext): Promise<v
 export const addDemoCommand = (program: Command, contextOf: () => CommandContext): void => {
   const command = program
     .command("demo")
-    .summary("two embedded models look at pictures (what `npm start` runs)")
+    .summary("the embedded models look at pictures (what `npm start` runs)")
     .description(
-      "Asks the embedded LLaVA-Mini and the embedded full-token LLaVA the same questions about the first scenes of the test split, and shows answers, the right ones, tokens, memory and times.",
+      "Asks the embedded LLaVA-Mini, AVG-LLaVA and full-token LLaVA the same questions about the first scenes of the test split, and shows answers, the right ones, tokens, memory and times.",
     )
     .addOption(
       option(

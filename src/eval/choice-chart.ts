@@ -2,7 +2,7 @@
 import { escapeXml, seriesColour } from "../cost/line-chart.js";
 import type { FamilyChoices } from "./avg-study.js";
 
-const row = { height: 22, bar: 14, labels: 150, bars: 420, counts: 60 } as const;
+const row = { height: 22, bar: 14, labels: 180, bars: 420, counts: 60 } as const;
 const top = 58;
 
 /** One bar a family, from the coarsest mean choice to the finest; `title` stands above. */

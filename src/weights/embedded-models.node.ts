@@ -11,10 +11,15 @@ export type EmbeddedModel = { readonly name: string; readonly path: string };
 const isFile = async (path: string): Promise<boolean> =>
   (await stat(path).catch(() => undefined))?.isFile() === true;
 
-/** All of them, by name: folders that hold a `config.json` and weights. */
+/** What a page or a server begins with. */
+const mainModel = "llava-mini-scenes";
+
+/** All of them, the main one first and the others by name: folders that hold a `config.json` and weights. */
 export const listEmbeddedModels = async (): Promise<EmbeddedModel[]> => {
   const found: EmbeddedModel[] = [];
-  for (const name of (await readdir(modelsFolder).catch(() => [])).sort()) {
+  const isOther = (name: string): number => Number(name !== mainModel);
+  const names = await readdir(modelsFolder).catch((): string[] => []);
+  for (const name of names.sort().sort((a, b) => isOther(a) - isOther(b))) {
     const path = join(modelsFolder, name);
     const files = ["config.json", "model.safetensors"].map((file) => isFile(join(path, file)));
     if ((await Promise.all(files)).every(Boolean)) found.push({ name, path });

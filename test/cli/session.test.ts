@@ -87,8 +87,11 @@ describe("saccade demo", () => {
   it("asks the embedded models about pictures, side by side, with what that takes", async () => {
     const { code, stdout } = await runCli(["demo", "--questions", "2"]);
     expect(code).toBe(0);
-    expect(stdout).toMatch(/question +LLaVA-Mini +LLaVA +right answer/);
+    expect(stdout).toMatch(/question +LLaVA-Mini +AVG-LLaVA +LLaVA +right answer/);
     expect(stdout).toMatch(/LLaVA-Mini +96x96 +1 /);
+    // What the router chose stands behind its answers, and as a range below.
+    expect(stdout.match(/ \((1|4|9|18|36)\) /g)).toHaveLength(6);
+    expect(stdout).toMatch(/AVG-LLaVA +96x96 +\d+( to \d+)? /);
     expect(stdout).toMatch(/LLaVA +96x96 +36 /);
     const answers = stdout.split("\n").filter((line) => /\? {2}/.test(line));
     expect(answers).toHaveLength(6);
