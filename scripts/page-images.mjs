@@ -42,7 +42,7 @@ const take = async (page, name) => {
 
 try {
   const wide = await browser.newPage({
-    viewport: { width: 1280, height: 860 },
+    viewport: { width: 1280, height: 1020 },
     colorScheme: "light",
   });
   await wide.goto(server.url);
