@@ -6,7 +6,12 @@ import { existsSync, mkdirSync, readFileSync, renameSync, rmSync, writeFileSync 
 import { join, resolve } from "node:path";
 import { fileURLToPath } from "node:url";
 import { parseArgs } from "node:util";
-import { choicesByFamily, renderAvgStudy, type StudyRun } from "../src/eval/avg-study.js";
+import {
+  choicesByFamily,
+  renderAvgStudy,
+  renderFineness,
+  type StudyRun,
+} from "../src/eval/avg-study.js";
 import { choiceChart } from "../src/eval/choice-chart.js";
 import { placeResults } from "../src/eval/study-document.js";
 
@@ -76,9 +81,16 @@ const write = (path: string, text: string): void => {
   writeFileSync(`${path}.tmp`, text);
   renameSync(`${path}.tmp`, path);
 };
+// Scenes to read have questions of other finenesses, too: those are not asked twice.
+const read = evaluate("the router, scenes to read", flags.model, "--kind", "detail");
+const outcomes = [
+  ...routed.outcomes,
+  ...read.outcomes.filter(({ fineness }) => fineness === "fine"),
+];
+const asked = { name: routed.name, outcomes };
 const title = "What the router chose, by family of questions";
 const figure = "avg-llava-choices.svg";
-write(join(flags.studies, figure), choiceChart(choicesByFamily(routed), title));
+write(join(flags.studies, figure), choiceChart(choicesByFamily(asked), title));
 const page = join(flags.studies, "avg-llava.md");
-const results = `${table}\n\n![${title}](${figure})`;
+const results = `${table}\n\n${renderFineness(asked)}\n\n![${title}](${figure})`;
 write(page, placeResults(readFileSync(page, "utf8"), results));

@@ -1,4 +1,5 @@
 /** The study of AVG-LLaVA's choices: what a router, a fixed granularity and chance make of the same questions. */
+import { finenesses } from "../data/scenes/questions/question.js";
 import type { SceneOutcome } from "./evaluate-scenes.node.js";
 import { type Proportion, proportion } from "./proportion.js";
 
@@ -97,6 +98,13 @@ export const choicesByFamily = ({ outcomes }: StudyRun): FamilyChoices[] => {
     .sort((a, b) => a.meanGranularity - b.meanGranularity);
 };
 
+/** A row for each fineness of question that was asked, from coarse to fine. */
+export const rowsByFineness = ({ outcomes }: Pick<StudyRun, "outcomes">): StudyRow[] =>
+  finenesses.flatMap((name) => {
+    const asked = outcomes.filter(({ fineness }) => fineness === name);
+    return asked.length > 0 ? [rowOf({ name, outcomes: asked })] : [];
+  });
+
 const percent = (share: number): string => (100 * share).toFixed(1);
 
 const tableRow = ({ name, right, count, share, low, high, visionTokens }: StudyRow): string =>
@@ -107,6 +115,16 @@ const tableRow = ({ name, right, count, share, low, high, visionTokens }: StudyR
     `${percent(low)} to ${percent(high)}`,
     visionTokens.toFixed(1),
   ].join(" | ")} |`;
+
+const tableOf = (first: string, rows: readonly StudyRow[]): string[] => [
+  `| ${first} | right | % | 95 % interval | vision tokens |`,
+  "|---|--:|--:|---|--:|",
+  ...rows.map(tableRow),
+];
+
+/** What the router takes for questions of each fineness, as Markdown. */
+export const renderFineness = (run: Pick<StudyRun, "outcomes">): string =>
+  tableOf("questions", rowsByFineness(run)).join("\n");
 
 /** The study's table as Markdown. `fixed` from coarsest to finest; `routers[0]` is the one that is meant to be used. */
 export const renderAvgStudy = (
@@ -119,9 +137,7 @@ export const renderAvgStudy = (
   const [routed] = rows;
   const points = 100 * (routed.share - finest.share);
   return [
-    "| who chooses | right | % | 95 % interval | vision tokens |",
-    "|---|--:|--:|---|--:|",
-    ...rows.map(tableRow),
+    ...tableOf("who chooses", rows),
     "",
     `Against always the finest, the router is ${points >= 0 ? "+" : ""}${points.toFixed(1)} points with ${(routed.visionTokens / finest.visionTokens).toFixed(2)} of the tokens.`,
   ].join("\n");

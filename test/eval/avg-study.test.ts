@@ -4,7 +4,9 @@ import {
   evenChoice,
   oracleChoice,
   renderAvgStudy,
+  renderFineness,
   rowOf,
+  rowsByFineness,
   type StudyRun,
 } from "../../src/eval/avg-study.js";
 import { choiceChart } from "../../src/eval/choice-chart.js";
@@ -60,6 +62,15 @@ describe("a study of choices", () => {
     expect(table).toContain("| the router | 3/4 | 75.0 | 30.1 to 95.4 | 20.5 |");
     expect(table).toContain("+0.0 points with 0.57 of the tokens");
     expect(table.split("\n").filter((line) => line.startsWith("| "))).toHaveLength(7);
+  });
+
+  test("says what the router takes by fineness, from coarse to fine, where such were asked", () => {
+    const [first, ...rest] = router.outcomes;
+    const outcomes = [{ ...first, fineness: "fine" as const, visionTokens: 36 }, ...rest];
+    const rows = rowsByFineness({ outcomes });
+    expect(rows.map(({ name }) => name)).toEqual(["medium", "fine"]);
+    expect(rows[1]).toMatchObject({ count: 1, visionTokens: 36 });
+    expect(renderFineness({ outcomes }).split("\n")).toHaveLength(4);
   });
 
   test("refuses runs over different questions", () => {
