@@ -220,7 +220,8 @@ describe("an answer that takes too long", () => {
   const server = useServer({ serving: { requestTimeoutMs: 150, pingMs: 20 } });
 
   test("ends with an error, in a stream and outside of one", async () => {
-    const endless = body({ max_tokens: 900, repetition_penalty: 1.3, temperature: 1 });
+    // Drawn tokens may happen to end an answer; the likeliest ones of this model go on.
+    const endless = body({ max_tokens: 900, temperature: 0 });
     const whole = await server.post("/v1/chat/completions", endless);
     expect([whole.status, (await read(whole)).error?.code]).toEqual([504, "request_timeout"]);
     const stream = await server.post("/v1/chat/completions", { ...endless, stream: true });

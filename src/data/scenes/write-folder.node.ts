@@ -115,6 +115,16 @@ const writeImages = async (
   return path;
 };
 
+/**
+ * Results of all, or the first failure, and then not before the others have ended: the folder is taken away behind
+ * it, and nobody may still write there.
+ */
+const finishAll = async <Value>(works: readonly Promise<Value>[]): Promise<Value[]> =>
+  (await Promise.allSettled(works)).map((end) => {
+    if (end.status === "rejected") throw end.reason;
+    return end.value;
+  });
+
 /** Scenes that are encoded at the same time. */
 const numAtOnce = 4;
 
@@ -139,7 +149,7 @@ const fillFolder = async (
     for (let from = 0; from < count; from += numAtOnce) {
       options.signal?.throwIfAborted();
       const size = Math.min(numAtOnce, count - from);
-      const batch = await Promise.all(
+      const batch = await finishAll(
         Array.from({ length: size }, async (_, at) => {
           const index = first + from + at;
           const kind = kinds[index % kinds.length];
