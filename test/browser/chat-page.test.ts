@@ -278,6 +278,8 @@ describe.skipIf(!hasChromium)("the page", () => {
     await newConversation(page);
     await dropPicture(page);
     const answer = await (await ask(page, "Remember this?")).getByTestId("answer").textContent();
+    // Another question may be asked once the answer is kept.
+    await page.getByRole("button", { name: "Ask", exact: true }).waitFor();
     await page.reload();
     const history = page.getByRole("navigation", { name: "Conversations" });
     await history.getByRole("button", { name: "Remember this?", exact: true }).click();

@@ -3,10 +3,15 @@ import type { Conversation } from "./conversation.js";
 
 const store = "conversations";
 
-const settled = <Result>(request: IDBRequest<Result>): Promise<Result> =>
+/** The result once the whole transaction is written: before, a page that is left takes it back. */
+const written = <Result>(
+  transaction: IDBTransaction,
+  request: IDBRequest<Result>,
+): Promise<Result> =>
   new Promise((resolve, reject) => {
-    request.onsuccess = () => resolve(request.result);
-    request.onerror = () => reject(request.error);
+    transaction.oncomplete = () => resolve(request.result);
+    transaction.onerror = () => reject(transaction.error);
+    transaction.onabort = () => reject(transaction.error);
   });
 
 let opened: Promise<IDBDatabase> | undefined;
@@ -24,7 +29,10 @@ const open = (): Promise<IDBDatabase> => {
 const withStore = async <Result>(
   mode: IDBTransactionMode,
   use: (objects: IDBObjectStore) => IDBRequest<Result>,
-): Promise<Result> => settled(use((await open()).transaction(store, mode).objectStore(store)));
+): Promise<Result> => {
+  const transaction = (await open()).transaction(store, mode);
+  return written(transaction, use(transaction.objectStore(store)));
+};
 
 /** All conversations, the latest first. */
 export const listConversations = async (): Promise<Conversation[]> => {
@@ -55,7 +63,7 @@ export const dataUrlOf = (blob: Blob): Promise<string> =>
 
 /** Conversations as one JSON file, images and videos inside as `data:` URLs. */
 export const exportConversations = async (all: readonly Conversation[]): Promise<Blob> => {
-  const written = [];
+  const entries = [];
   for (const { turns, ...rest } of all) {
     const whole = [];
     for (const { media, ...turn } of turns) {
@@ -64,8 +72,8 @@ export const exportConversations = async (all: readonly Conversation[]): Promise
         files.push({ ...medium, url: await dataUrlOf(blob) });
       whole.push({ ...turn, media: files });
     }
-    written.push({ ...rest, turns: whole });
+    entries.push({ ...rest, turns: whole });
   }
-  const text = JSON.stringify({ format: "saccade-conversations-1", conversations: written });
+  const text = JSON.stringify({ format: "saccade-conversations-1", conversations: entries });
   return new Blob([text], { type: "application/json" });
 };

@@ -94,9 +94,9 @@ export const App = () => {
 
   const models = server?.models ?? [];
   const answerers = useMemo(() => createAnswerers(server?.models ?? []), [server]);
-  const keep = useCallback((changed: Conversation) => {
+  const keep = useCallback((changed: Conversation): Promise<void> => {
     setConversations((all) => [changed, ...all.filter(({ id }) => id !== changed.id)]);
-    saveConversation(changed).catch(() => setNotice("The conversation could not be kept."));
+    return saveConversation(changed).catch(() => setNotice("The conversation could not be kept."));
   }, []);
   const countReady = useCallback(() => setNumReady((count) => count + 1), []);
   const chat = useChat({ answererOf: answerers.of, onChanged: keep, onSaid: setSaid });

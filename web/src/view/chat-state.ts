@@ -40,8 +40,8 @@ export const useChat = ({
   onSaid,
 }: {
   readonly answererOf: (lane: Lane) => Answerer;
-  /** Called when a conversation is worth keeping. */
-  readonly onChanged: (conversation: Conversation) => void;
+  /** Called when a conversation is worth keeping; answering ends when it is kept. */
+  readonly onChanged: (conversation: Conversation) => Promise<void>;
   /** Called with what a person who cannot see the page should hear. */
   readonly onSaid: (text: string) => void;
 }): Chat => {
@@ -123,8 +123,8 @@ export const useChat = ({
         onSaid(`${lane.model} failed: ${reason}`);
       }
     }
+    await onChanged(current);
     setController(undefined);
-    onChanged(current);
   };
 
   return {
