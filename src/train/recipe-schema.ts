@@ -1,6 +1,6 @@
 /** What a training recipe may say. Keys are read nowhere else; `parseRecipe` makes it typed. */
 import { z } from "zod";
-import { detailTypes, recordContents, splits, themes } from "../data/scenes/index.js";
+import { detailTypes, mostPanels, recordContents, splits, themes } from "../data/scenes/index.js";
 import { downsampleModes } from "../image/slice-config.js";
 import { type LlavaTemplateName, llavaTemplates } from "../text/llava-templates.js";
 import { scheduleKinds } from "./schedule.js";
@@ -98,6 +98,7 @@ const scenes = z.strictObject({
   grid: z.enum(["2x2", "3x3"]).optional(),
   theme: z.enum(themes).optional(),
   detail: z.enum(detailTypes).optional(),
+  panels: z.int().min(1).max(mostPanels).optional(),
   contents: z.array(z.enum(recordContents)).min(1).optional(),
   maxTurns: count.optional(),
   families: z.array(z.string()).min(1).optional(),

@@ -104,23 +104,55 @@ export const describeScene = (scene: Scene, variant = 0): string => {
   return facts.map(sentence).join(" ");
 };
 
-/** How `listCells` goes through a grid. */
+/** How `listCells` goes through a scene. */
 export type CellOrder = "cells" | "places" | "things";
 
 /** Each thing with its place right behind its name: the shortest way from a word to where it is. */
 const locateThings = ({ grid }: SimpleScene): string[] =>
   grid.things.map((thing) => `${nameThing(thing)} ${placeName(grid, thing)}`);
 
+/** What is printed, in reading order, each right behind what it is asked by: "the red 4821". */
+const listPrint = (content: DetailContent): string[] => {
+  switch (content.type) {
+    case "labels":
+      return content.grid.things.map(({ name, label }) => `the ${name} ${label}`);
+    case "cards":
+      return content.panels.map(({ colour, text }) => `the ${colour} ${text}`);
+    case "signs":
+      return content.panels.map(({ colour, text, arrow }) => `the ${colour} ${text} ${arrow}`);
+    case "receipt":
+      return [
+        `the ${content.shop}`,
+        ...content.items.map(({ name, cents }) => `the ${name} ${formatCents(cents)}`),
+        `the total ${formatCents(totalOf(content))}`,
+      ];
+    case "table":
+      return content.rows.flatMap((person, row) =>
+        content.columns.map((day, column) => `${person} ${day} ${content.values[row][column]}`),
+      );
+    case "chart":
+      return content.bars.map(({ name, colour, value }) => `the ${name} ${colour} ${value}`);
+  }
+};
+
+const listOf = (scene: Scene, order: CellOrder): string[] | undefined => {
+  if (scene.kind === "clip") return undefined;
+  if (scene.kind === "detail") return order === "places" ? undefined : listPrint(scene.content);
+  return order === "things" ? locateThings(scene) : describeCells(scene, () => false);
+};
+
 /**
- * What stands in each cell of a scene, always in the same words, so that all that a model cannot yet foretell is what it
- * sees. `cells`: row by row. `places`: in random order, so that the cell must be found by the place just named. `things`:
- * what is there and right after it where, so that the place must be found by the thing. Undefined for scenes that are no
- * grid.
+ * What is in a scene, always in the same words, so that all that a model cannot yet foretell is what it sees.
+ * Of a grid: `cells`, what stands in each, row by row; `places`, the same in random order, so that the cell must be found
+ * by the place just named; `things`, what is there and right after it where, so that the place must be found by the thing.
+ * Of print: `cells` in reading order, `things` in random order, so that it must be found by what it belongs to.
+ * Undefined for clips, and for places of print.
  */
 export const listCells = (scene: Scene, order: CellOrder, variant = 0): string | undefined => {
-  if (scene.kind !== "simple") return undefined;
-  const told = order === "things" ? locateThings(scene) : describeCells(scene, () => false);
+  const told = listOf(scene, order);
   const ordered =
-    order === "cells" ? told : createRandomStream(scene.key, "description", variant).shuffle(told);
-  return ordered.map(sentence).join(" ");
+    order === "cells" || told === undefined
+      ? told
+      : createRandomStream(scene.key, "description", variant).shuffle(told);
+  return ordered?.map(sentence).join(" ");
 };

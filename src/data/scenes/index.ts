@@ -14,7 +14,7 @@ export { families, type QuestionOptions, questionsFor } from "./questions/index.
 export type { Fineness, Question } from "./questions/question.js";
 export { type SceneKey, type SceneKind, type Split, sceneKinds, splits } from "./random.js";
 export { type SceneOptions, sampleScene, scenesVersion } from "./sample.js";
-export { detailTypes } from "./sample-detail.js";
+export { detailTypes, mostPanels } from "./sample-detail.js";
 export { type Scene, sceneId, themes } from "./scene.js";
 export { formatText, type SceneText, sampleText } from "./texts.js";
 export { buildSceneTokenizer, sceneVocabularySize, sceneWords } from "./vocabulary.js";

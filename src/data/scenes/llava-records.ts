@@ -1,6 +1,6 @@
 /** Records of LLaVA's training JSON: what is shown, who says what, and what is asked in it. */
 import { describeScene, listCells } from "./descriptions.js";
-import { columnFacts, keywordsOf } from "./keywords.js";
+import { characterFacts, columnFacts, keywordsOf } from "./keywords.js";
 import { type QuestionOptions, questionsFor } from "./questions/index.js";
 import type { Question } from "./questions/question.js";
 import { type Scene, sceneId } from "./scene.js";
@@ -8,7 +8,8 @@ import { sampleList } from "./texts.js";
 
 /**
  * `questions` and `descriptions` about an image; `facts`, questions in keywords (`keywordsOf`; template `keywords`);
- * `columns`, the columns of its things in the same way (`columnFacts`).
+ * `columns` and `characters`, the columns of its things and the characters of its print in the same way (`columnFacts`,
+ * `characterFacts`).
  * `cells`, `places` and `things` (`listCells`) are captions of it without a request (template `plain`). Without an image:
  * `texts`, questions about a description; `retellings`, the same facts in another order, where nearly every word must be
  * looked up in the description; `lists`, words to be said again and again, the simplest lookup and the first that a
@@ -25,6 +26,7 @@ export const recordContents = [
   "things",
   "facts",
   "columns",
+  "characters",
 ] as const;
 export type RecordContent = (typeof recordContents)[number];
 
@@ -154,6 +156,7 @@ export const createRecords = (
     if (content === "retellings") return retell();
     if (content === "lists") return repeat();
     if (content === "columns") return ask(content, placeholder, [columnFacts(scene)]);
+    if (content === "characters") return ask(content, placeholder, [characterFacts(scene)]);
     return ask(content, content === "texts" ? describeScene(scene, variant) : placeholder);
   });
 };

@@ -58,9 +58,11 @@ const panelGrids = [
   [3, 1],
   [2, 2],
 ] as const;
+export const mostPanels = panelGrids.length;
 
-const samplePanels = (random: RandomStream, type: Cards["type"]): Cards => {
-  const count = 1 + random.integer(4);
+const samplePanels = (random: RandomStream, type: Cards["type"], wanted?: number): Cards => {
+  const drawn = 1 + random.integer(mostPanels);
+  const count = wanted ?? drawn;
   const [rows, columns] = panelGrids[count - 1];
   const colours = random.draw(type === "signs" ? shapeColours : colourNames, count);
   const words: string[] = random.draw<string>(
@@ -149,18 +151,19 @@ const sampleChart = (random: RandomStream): Chart => {
   };
 };
 
-/** Draws the content of a detail scene, of one type if it is given. */
+/** Draws the content of a detail scene, of one type if it is given, and of so many cards or signs. */
 export const sampleDetail = (
   random: RandomStream,
   shape: GridShape,
   type: DetailType = random.pick(detailTypes),
+  panels?: number,
 ): DetailContent => {
   switch (type) {
     case "labels":
       return sampleLabels(random, shape);
     case "cards":
     case "signs":
-      return samplePanels(random, type);
+      return samplePanels(random, type, panels);
     case "receipt":
       return sampleReceipt(random);
     case "table":

@@ -5,7 +5,7 @@ import { colourNames } from "./palette.js";
 import { createRandomStream, type RandomStream, type SceneKey } from "./random.js";
 import { sampleBackground, sampleNamedBackground } from "./sample-background.js";
 import { fewestFrames, sampleActors } from "./sample-clip.js";
-import { type DetailType, detailTypes, sampleDetail } from "./sample-detail.js";
+import { type DetailType, detailTypes, mostPanels, sampleDetail } from "./sample-detail.js";
 import { type GridShape, sampleGrid } from "./sample-grid.js";
 import {
   type Background,
@@ -31,6 +31,8 @@ export type SceneOptions = SceneKey & {
   readonly theme?: Theme;
   /** Only this type (detail scenes). */
   readonly detail?: DetailType;
+  /** Cards or signs of a scene of these, from 1 to 4; default: by chance. Fewer are larger. */
+  readonly panels?: number;
   /** Only this story (clips). */
   readonly story?: Story;
   /** Frames of a clip, from 4 to 64; default 8. */
@@ -80,7 +82,7 @@ const sampleDetailScene = (
   options: SceneOptions,
 ): DetailScene => {
   const shape = options.grid ?? random.pick(["2x2", "3x3"] as const);
-  const content = sampleDetail(random, shape, options.detail);
+  const content = sampleDetail(random, shape, options.detail, options.panels);
   const background = sampleBackground(random, frame.aspect, "any");
   return { ...frame, kind: "detail", background, content };
 };
@@ -115,6 +117,12 @@ const checkOptions = ({ aspect = 1, numFrames = 8, ...options }: SceneOptions): 
   checkChoice("theme", options.theme, themes);
   checkChoice("detail", options.detail, detailTypes);
   checkChoice("story", options.story, stories);
+  const { panels } = options;
+  if (panels !== undefined && !(Number.isInteger(panels) && panels >= 1 && panels <= mostPanels)) {
+    throw new OptionsError(
+      `sampleScene: panels is a whole number from 1 to ${mostPanels}, got ${panels}. Leave it out for any.`,
+    );
+  }
 };
 
 /**

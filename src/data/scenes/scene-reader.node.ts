@@ -64,7 +64,7 @@ export const openScenes = (options: SceneReaderOptions): SampleReader => {
   checkOptions(options);
   const { count, first = 0, seed = 0, split = "train", kinds = ["simple"] } = options;
   const { heightPx = 336, contents = ["questions"], families, perFamily } = options;
-  const { aspect, grid, theme, detail, maxTurns = Number.POSITIVE_INFINITY } = options;
+  const { aspect, grid, theme, detail, panels, maxTurns = Number.POSITIVE_INFINITY } = options;
   const name = `scenes of ${split}, seed ${seed}`;
   const length = count * contents.length;
   let renderer: Promise<SceneRenderer> | undefined;
@@ -82,6 +82,7 @@ export const openScenes = (options: SceneReaderOptions): SampleReader => {
       grid,
       theme,
       detail,
+      panels,
     });
     const [record] = createRecords(scene, "scene", {
       contents: [content],

@@ -1,6 +1,7 @@
 import { expect, test } from "vitest";
 import { listCells } from "../../../src/data/scenes/descriptions.js";
 import { sampleScene } from "../../../src/data/scenes/sample.js";
+import { detailTypes } from "../../../src/data/scenes/sample-detail.js";
 import type { SimpleScene } from "../../../src/data/scenes/scene.js";
 
 const scenes = Array.from({ length: 60 }, (_, index) =>
@@ -50,10 +51,36 @@ test("things come before their places, once each, without empty cells", () => {
   }
 });
 
-test("scenes that are no grid have none", () => {
-  expect(
-    listCells(sampleScene({ seed: 3, split: "train", index: 0, kind: "detail" }), "cells"),
-  ).toBeUndefined();
+test("print is listed in reading order, each piece behind what it belongs to", () => {
+  for (const detail of detailTypes) {
+    const scene = sampleScene({ seed: 3, split: "train", index: 4, kind: "detail", detail });
+    const { content } = scene;
+    const printed =
+      content.type === "labels"
+        ? content.grid.things.map(({ label }) => String(label))
+        : content.type === "receipt"
+          ? content.items.map(({ cents }) => (cents / 100).toFixed(2))
+          : content.type === "table"
+            ? content.values.flat().map(String)
+            : content.type === "chart"
+              ? content.bars.map(({ value }) => String(value))
+              : content.panels.map(({ text }) => text);
+    const cells = listCells(scene, "cells") ?? "";
+    let from = 0;
+    for (const text of printed) {
+      from = cells.indexOf(` ${text}`, from);
+      expect(from, `${text} of ${detail} in "${cells}"`).toBeGreaterThanOrEqual(0);
+    }
+    const things = listCells(scene, "things", 2) ?? "";
+    expect(sentencesOf(things).sort()).toEqual(sentencesOf(cells).sort());
+  }
+});
+
+test("clips have no list, and print has no places to be found by", () => {
+  const sample = (kind: "clip" | "detail") =>
+    sampleScene({ seed: 3, split: "train", index: 0, kind });
+  expect(listCells(sample("clip"), "cells")).toBeUndefined();
+  expect(listCells(sample("detail"), "places")).toBeUndefined();
 });
 
 /** How many sentences name a thing of the scene as standing there. */

@@ -1,8 +1,10 @@
 import { expect, test } from "vitest";
+import { describeScene } from "../../../src/data/scenes/descriptions.js";
 import { keywordsOf } from "../../../src/data/scenes/keywords.js";
 import { createRecords } from "../../../src/data/scenes/llava-records.js";
 import { questionsFor } from "../../../src/data/scenes/questions/index.js";
 import { sampleScene } from "../../../src/data/scenes/sample.js";
+import { detailTypes } from "../../../src/data/scenes/sample-detail.js";
 
 test.each([
   ["Is there a duck?", "duck"],
@@ -49,4 +51,33 @@ test("columns are the last words of places", () => {
       expect(told[turn + 1].value, name).toBe(places.get(name));
     }
   }
+});
+
+test("characters are those of the print that questions are answered with, by their place", () => {
+  for (const detail of detailTypes) {
+    for (let index = 0; index < 20; index++) {
+      const scene = sampleScene({ seed: 3, split: "train", index, kind: "detail", detail });
+      const [record] = createRecords(scene, "a.png", { contents: ["characters"], turns: "all" });
+      const description = describeScene(scene);
+      const told = record?.conversations ?? [];
+      expect(told.length).toBeGreaterThanOrEqual(4);
+      expect(told.length).toBeLessThanOrEqual(24);
+      for (let turn = 0; turn < told.length; turn += 2) {
+        const [, key, place] = /^(.+) (\d)$/.exec(told[turn].value.replace("<image>\n", "")) ?? [];
+        const sentences = description.slice(0, -1).toLowerCase().split(". ");
+        const words = key.toLowerCase().split(" ");
+        const has = (sentence: string) =>
+          words.every((word) => ` ${sentence} `.includes(` ${word} `)) &&
+          sentence
+            .split(" ")
+            .some((word) => word[Number(place) - 1] === told[turn + 1].value.toLowerCase());
+        expect(sentences.some(has), `${key} ${place} in ${description}`).toBe(true);
+      }
+    }
+  }
+});
+
+test("scenes without print have no characters", () => {
+  const scene = sampleScene({ seed: 3, split: "train", index: 0, kind: "simple" });
+  expect(createRecords(scene, "a.png", { contents: ["characters"], turns: "all" })).toEqual([]);
 });

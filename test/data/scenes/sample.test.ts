@@ -198,6 +198,10 @@ describe("scenes", () => {
       grid: { rows: 3, columns: 3 },
     });
     expect(sampleScene({ ...base, kind: "detail", detail: "table" }).content.type).toBe("table");
+    for (const panels of [1, 2, 3, 4])
+      expect(
+        sampleScene({ ...base, kind: "detail", detail: "signs", panels }).content,
+      ).toMatchObject({ type: "signs", panels: { length: panels } });
     expect(sampleScene({ ...base, kind: "clip", story: "move" }).story).toBe("move");
   });
 
@@ -214,6 +218,8 @@ describe("scenes", () => {
       { numFrames: 3 },
       { grid: "4x4" },
       { theme: "none" },
+      { panels: 0 },
+      { panels: 5 },
     ];
     for (const options of wrong)
       expect(() => sampleScene({ ...base, ...options } as SceneOptions)).toThrow(OptionsError);
