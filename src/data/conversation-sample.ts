@@ -1,5 +1,6 @@
 /** What every dataset reader gives: a conversation with references to its media, and where it came from. */
 import type { RgbImage } from "../image/image.js";
+import type { PrintedCharacter } from "../image/print-grid.js";
 import type { ChatMessage } from "../text/chat-message.js";
 import type { LlavaTemplateName } from "../text/llava-templates.js";
 
@@ -8,7 +9,12 @@ export type MediaReference =
   | { readonly type: "image" | "video"; readonly path: string }
   | { readonly type: "image"; readonly bytes: Uint8Array }
   /** Drawn anew, and the same, at every call. */
-  | { readonly type: "image"; readonly render: () => Promise<RgbImage> };
+  | {
+      readonly type: "image";
+      readonly render: () => Promise<RgbImage>;
+      /** Where its print stands. */
+      readonly locatePrint?: () => Promise<readonly PrintedCharacter[]>;
+    };
 
 /** Where a record lies: `line` counts from 1 (text files), `row` from 0 (tables). */
 export type RecordPlace = {

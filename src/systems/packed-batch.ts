@@ -13,6 +13,8 @@ export type PackedSample = {
   readonly labels: readonly number[];
   /** Views of each image, in the order of the placeholders. */
   readonly strips: readonly PatchStrip[];
+  /** What is printed on each image (`printOfViews`), where that is what is learned. */
+  readonly print?: readonly Uint8Array[];
   /** Visual tokens of each view. */
   readonly viewTokens: readonly number[];
 };

@@ -13,6 +13,7 @@ import type { ReadReport } from "../data/read-report.js";
 import type { SampleReader } from "../data/sample-reader.js";
 import { DatasetError, LabelError, OptionsError, RecordError } from "../errors.js";
 import type { RgbImage } from "../image/image.js";
+import { type PrintedCharacter, printOfViews } from "../image/print-grid.js";
 import {
   resolveSlicing,
   type SliceProcessorConfig,
@@ -49,6 +50,8 @@ export type PackedBatchesOptions = {
   readonly rowLength: number;
   readonly weighting: LossWeighting;
   readonly seed: number;
+  /** Whether the print of images is wanted; a sample whose images do not say where it stands is refused then. */
+  readonly locatesPrint?: boolean;
 };
 
 /** A batch that says which records its rows are made of, as `file:line`. */
@@ -72,6 +75,14 @@ const checkMedia = ({ media }: ConversationSample): void => {
   );
 };
 
+/** The print of a medium. Throws `RecordError` for one that does not say where it stands. */
+const locatePrint = (medium: MediaReference): Promise<readonly PrintedCharacter[]> => {
+  if ("locatePrint" in medium && medium.locatePrint !== undefined) return medium.locatePrint();
+  throw new RecordError(
+    'createPackedBatches: images must say where their print stands for the objective "print", as Scenes do; got one that does not. Use scenes, or another objective.',
+  );
+};
+
 /** Labels and ids with every image's views in place. Throws as `labelConversation`, and `LabelError` for a sample above `rowLength`. */
 const packSample = async (
   conversation: ConversationSample,
@@ -83,6 +94,9 @@ const packSample = async (
   const text = labelConversation(conversation, labels);
   const choice = slicing === undefined ? {} : { slicing };
   const images = await Promise.all(conversation.media.map(options.loadImage));
+  const prints = options.locatesPrint
+    ? await Promise.all(conversation.media.map(locatePrint))
+    : undefined;
   const planned = images.map((image) => {
     const plan = planSlices(image, resolveSlicing(processor, slicing).options);
     return { image, plan, viewTokens: countUhdTokens(plan, config, choice) };
@@ -113,6 +127,7 @@ const packSample = async (
       pixelValues: packViews([{ image, plan }], processor.scaling).pixelValues,
       grids: plan.views.map(({ patches }) => patches),
     })),
+    ...(prints && { print: planned.map(({ plan }, at) => printOfViews(plan, prints[at])) }),
   };
 };
 

@@ -26,13 +26,20 @@ import { float32, type TensorData } from "../tensor-data.js";
 import { granularityRankingLoss, type RankingOptions } from "./granularity-ranking-loss.js";
 import { ignoredLabel, nextTokenLoss, nextTokenLossByRow } from "./next-token-loss.js";
 
-export const objectiveNames = ["next-token", "every-granularity", "granularity-ranking"] as const;
+export const objectiveNames = [
+  "next-token",
+  "every-granularity",
+  "granularity-ranking",
+  "print",
+] as const;
 
 /**
  * `next-token`: the answers' tokens, at the finest granularity where there are several.
  * `every-granularity`: the mean of that over all granularities (AVG-LLaVA's stage 3).
  * `granularity-ranking`: the router, ranked by the model's own losses (AVG-LLaVA's stage 4); the
  * language model reads each image at every granularity, and nothing but the router may train.
+ * `print`: the vision tower of LLaVA-UHD v4 tells the characters at each place of its patches
+ * (`systems/print-reading.ts`); the language model is not run.
  */
 export type ObjectiveName = (typeof objectiveNames)[number];
 
@@ -118,6 +125,11 @@ export const createObjective = (
   { objective = "next-token", ranking = {}, ...options }: ObjectiveOptions = {},
 ): StageObjective => {
   const avg = isAvgLlava(config) ? config : undefined;
+  if (objective === "print") {
+    throw new OptionsError(
+      `createObjective: "print" needs a model that takes images in slices, got ${config.system}; start from a LLaVA-UHD v4 folder`,
+    );
+  }
   if (objective !== "next-token" && avg === undefined) {
     throw new OptionsError(
       `createObjective: "${objective}" needs a model with granularities, got ${config.system}; set vis_token_granularity in its config`,

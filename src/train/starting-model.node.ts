@@ -17,6 +17,7 @@ import {
   type ParameterTree,
 } from "../nn/parameter-scope.js";
 import { paperLlavaMini, releasedLlavaMini } from "../systems/llava-mini-config.js";
+import { printReaderName, printReaderParams } from "../systems/print-reading.js";
 import { ignoredTensors } from "../systems/system.js";
 import { elementCount, float32, type TensorData } from "../tensor-data.js";
 import type { Tokenizer } from "../text/tokenizer.js";
@@ -96,12 +97,40 @@ const declareAdapter = (
   return { adapterOf, parameters };
 };
 
+/** The layer that tells characters, where a stage learns to read print: it trains, and is saved with checkpoints alone. */
+const declareReader = (
+  stages: readonly Pick<Recipe["stages"][number], "objective">[],
+  { config }: ResolvedModel["system"],
+): ReadonlyMap<string, Tensor> =>
+  config.system === "llava-uhd" && stages.some(({ objective }) => objective === "print")
+    ? listParameters({
+        [printReaderName]: printReaderParams(new ParameterScope([]), config.vision.tower),
+      })
+    : new Map();
+
+/** First values of parameters that no folder holds, as they are declared. */
+const drawDeclared = (
+  declared: ReadonlyMap<string, Tensor>,
+  seed: number,
+): Map<string, TensorData<"float32">> => {
+  const drawn = new Map<string, TensorData<"float32">>();
+  for (const [name, { source, shape }] of declared) {
+    if (source.kind !== "parameter") continue;
+    const sides = shape.map(Number);
+    drawn.set(
+      name,
+      float32(sides, initParameter(source.initializer, name, elementCount(sides), seed)),
+    );
+  }
+  return drawn;
+};
+
 /**
  * Opens the folder that `recipe.model` names (`from` as given, or resolved by the caller, as those of
  * `model.initialise`) and checks that it holds every parameter that is not initialised anew.
  */
 export const openStartingModel = async (
-  recipe: Pick<Recipe, "model" | "seed">,
+  recipe: Pick<Recipe, "model" | "seed"> & Partial<Pick<Recipe, "stages">>,
   from: string,
   options: ModelFolderOptions = {},
 ): Promise<StartingModel> => {
@@ -119,17 +148,16 @@ export const openStartingModel = async (
   const tokenizer = await readTokenizer(folder);
   const names = createRenameTable(system.names);
   const adapter = declareAdapter(recipe.model, system.params);
-  const parameters = new Map([...listParameters(system.params), ...adapter.parameters]);
+  const own = new Map([...listParameters(system.params), ...adapter.parameters]);
+  const reader = declareReader(recipe.stages ?? [], system);
+  const parameters = new Map([...own, ...reader]);
   const { publishedName, read: readStored } = storedParameters({ folder, tensors }, names);
   const { config } = system;
-  const initialised = await initialValues(recipe, { parameters, config, readStored }, options);
-  for (const [name, { source, shape }] of adapter.parameters) {
-    if (source.kind !== "parameter" || initialised.has(name)) continue;
-    const sides = shape.map(Number);
-    const first = initParameter(source.initializer, name, elementCount(sides), recipe.seed);
-    initialised.set(name, float32(sides, first));
-  }
-  const kept = Object.fromEntries([...parameters].filter(([name]) => !initialised.has(name)));
+  const initialised = await initialValues(recipe, { parameters: own, config, readStored }, options);
+  for (const [name, value] of drawDeclared(adapter.parameters, recipe.seed))
+    if (!initialised.has(name)) initialised.set(name, value);
+  const scaffold = drawDeclared(reader, recipe.seed);
+  const kept = Object.fromEntries([...own].filter(([name]) => !initialised.has(name)));
   const replaced = [...initialised.keys()].map(
     (name) => new RegExp(`^${literally(publishedName(name))}$`),
   );
@@ -137,9 +165,11 @@ export const openStartingModel = async (
     ignore: [...ignoredTensors, ...replaced],
   });
 
-  const read: StartingModel["read"] = async (name) => initialised.get(name) ?? readStored(name);
+  const firstValue = (name: string) => initialised.get(name) ?? scaffold.get(name);
+  const read: StartingModel["read"] = async (name) => firstValue(name) ?? readStored(name);
 
-  const save: StartingModel["save"] = async (path, changed, card) => {
+  const save: StartingModel["save"] = async (path, trained, card) => {
+    const changed = new Map([...trained].filter(([name]) => !scaffold.has(name)));
     const { lora } = recipe.model;
     if (lora === undefined) return saveWhole(path, new Map([...initialised, ...changed]), card);
     const config = { rank: lora.rank, alpha: lora.alpha, isRankStabilised: false };
@@ -221,7 +251,7 @@ export const openStartingModel = async (
     tokenizer,
     parameters,
     source: (changed) => (name, shape) => {
-      const value = changed.get(name) ?? initialised.get(name);
+      const value = changed.get(name) ?? firstValue(name);
       if (value === undefined) return located(name, shape);
       const { buffer, byteOffset, byteLength } = value.data;
       return { dtype: "float32", content: new Uint8Array(buffer, byteOffset, byteLength) };
@@ -230,7 +260,7 @@ export const openStartingModel = async (
       let bytes = 0;
       for (const name of wanted) {
         bytes +=
-          initialised.get(name)?.data.byteLength ??
+          firstValue(name)?.data.byteLength ??
           tensors.get(publishedName(name))?.entry.byteLength ??
           0;
       }

@@ -1,6 +1,7 @@
 /** LLaVA-UHD v4 in training: samples of any number of images, packed into rows. */
-import { ModelConfigError } from "../errors.js";
-import { type AdapterOf, listParameters } from "../nn/parameter-scope.js";
+import { ModelConfigError, RecipeError } from "../errors.js";
+import { type AdapterOf, listParameters, ParameterScope } from "../nn/parameter-scope.js";
+import { llavaUhdParams } from "../systems/llava-uhd.js";
 import { type LlavaUhdConfig, mergeLevels } from "../systems/llava-uhd-config.js";
 import { totalWeight } from "../systems/packed-batch.js";
 import {
@@ -8,6 +9,14 @@ import {
   type PackedShape,
   packedShapeOf,
 } from "../systems/packed-batch-forward.js";
+import {
+  type PrintedStrip,
+  printReaderName,
+  printReaderParams,
+  printReading,
+  printReadingFeeds,
+  totalPrintWeight,
+} from "../systems/print-reading.js";
 import { nextTokenLoss } from "./next-token-loss.js";
 import type { Objective } from "./objective-trainable.js";
 import { createPackedBatches, type PackedBatch } from "./packed-batches.js";
@@ -40,12 +49,49 @@ export const packedObjective = (
   };
 };
 
+/** Strips of a batch's images with their print. */
+const printedStrips = ({ rows }: PackedBatch): PrintedStrip[] =>
+  rows
+    .flat()
+    .flatMap(({ strips, print }) =>
+      strips.map((strip, at) => ({ ...strip, print: print?.[at] ?? new Uint8Array(0) })),
+    );
+
+/** What the vision tower learns by itself: the characters at each place of its patches. */
+export const printObjective = (
+  config: LlavaUhdConfig,
+  rowLength: number,
+  isFed?: (name: string) => boolean,
+): Objective<PackedBatch, PackedShape> => {
+  const paramsOf = (scope: ParameterScope) => ({
+    ...llavaUhdParams(scope, config),
+    [printReaderName]: printReaderParams(scope, config.vision.tower),
+  });
+  const params = paramsOf(new ParameterScope([], isFed));
+  const { tower } = config.vision;
+  return {
+    declared: listParameters(paramsOf(new ParameterScope([]))),
+    open: (shape) => {
+      const reader = params[printReaderName];
+      const { scores, ...judged } = printReading({ ...params, reader }, tower, shape.numGroups);
+      return {
+        loss: nextTokenLoss(scores, judged),
+        numPlaces: shape.batch * shape.length,
+        feeds: (batch) => printReadingFeeds(printedStrips(batch), tower),
+      };
+    },
+    countUnits: (batch) => totalPrintWeight(printedStrips(batch)),
+    shapeOf: (batch) => packedShapeOf(batch, rowLength, config),
+    hasImages: () => true,
+  };
+};
+
 /**
  * As many views as fit into the rows of a batch, all of a square's shape: the most that vision computes. And as many
  * judged tokens as places: the most that is read out.
  */
 const worstBindings = (
-  { data, batchSize }: StageRecipe,
+  { data, batchSize, objective }: StageRecipe,
   { vision, slicing }: LlavaUhdConfig,
   mode: PackedShape["mode"],
 ) => {
@@ -56,7 +102,7 @@ const worstBindings = (
   const side = Math.ceil(Math.sqrt(patches));
   return {
     V0: numViews,
-    M0: numTokens,
+    M0: objective === "print" ? patches : numTokens,
     R: patches,
     P: side,
     J: batchSize * data.maxLength,
@@ -67,8 +113,15 @@ export const uhdStageFamily = (
   config: LlavaUhdConfig,
   { processor, adapterOf }: Pick<StartingModel, "processor" | "adapterOf">,
 ): StageFamily<PackedBatch, PackedShape> => ({
-  createObjective: ({ data }, trained) =>
-    packedObjective(config, data.maxLength, (name) => trained.has(name), adapterOf),
+  createObjective: ({ data, objective, name }, trained) => {
+    const isFed = (parameter: string) => trained.has(parameter);
+    if (objective === "print") return printObjective(config, data.maxLength, isFed);
+    if (objective === "next-token")
+      return packedObjective(config, data.maxLength, isFed, adapterOf);
+    throw new RecipeError(
+      `uhdStageFamily: stage "${name}" of a model in slices has the objective next-token or print, got ${objective}; a model with granularities has the others`,
+    );
+  },
   createBatches: async ({ stage, reader, report, labels, seed }) => {
     if (!("downsampleMode" in processor)) {
       throw new ModelConfigError(
@@ -91,6 +144,7 @@ export const uhdStageFamily = (
       rowLength: maxLength,
       weighting: lossWeighting,
       seed,
+      locatesPrint: stage.objective === "print",
     });
     const mode = downsampleMode ?? config.vision.downsampleMode;
     return {

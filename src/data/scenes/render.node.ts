@@ -3,6 +3,7 @@ import { setImmediate } from "node:timers/promises";
 import type { Canvas, SKRSContext2D } from "@napi-rs/canvas";
 import { LimitError, OptionsError } from "../../errors.js";
 import type { Rgb, RgbImage } from "../../image/image.js";
+import type { PrintedCharacter } from "../../image/print-grid.js";
 import { type CanvasModule, fontFamilies, loadSceneAssets } from "./assets.node.js";
 import { layOutScene, numFramesOf } from "./layout.js";
 import type { Mark, SpriteMark, TextMark } from "./mark.js";
@@ -25,6 +26,8 @@ export type SceneRenderer = {
   readonly render: (scene: Scene, heightPx: number, frame?: number) => Promise<RgbImage>;
   /** All frames of a scene, in order; one, unless it is a clip. */
   readonly renderFrames: (scene: Scene, heightPx: number) => Promise<RgbImage[]>;
+  /** The characters of the same image, each with the box of its letter. Throws as `render`. */
+  readonly locatePrint: (scene: Scene, heightPx: number) => PrintedCharacter[];
 };
 
 const css = ([red, green, blue]: Rgb): string => `rgb(${red},${green},${blue})`;
@@ -76,8 +79,39 @@ const drawSprite = (
   context.resetTransform();
 };
 
-const drawText = (context: SKRSContext2D, mark: TextMark, scale: number): void => {
+const setFont = (context: SKRSContext2D, mark: TextMark, scale: number): void => {
   context.font = `${mark.em * scale}px ${fontFamilies[mark.font]}`;
+};
+
+/** Height of a letter's box, about the middle of its line, as a share of the font size: capitals and a little more. */
+const letterHeight = 0.76;
+
+/** The characters of a text and their boxes; spaces have none. */
+const locateCharacters = (
+  context: SKRSContext2D,
+  mark: TextMark,
+  scale: number,
+): PrintedCharacter[] => {
+  setFont(context, mark, scale);
+  const widthOf = (text: string): number => context.measureText(text).width;
+  const share = { left: 0, centre: 0.5, right: 1 }[mark.align];
+  const start = mark.x * scale - share * widthOf(mark.text);
+  const height = letterHeight * mark.em * scale;
+  return [...mark.text].flatMap((character, at) => {
+    if (character === " ") return [];
+    const before = widthOf(mark.text.slice(0, at));
+    return {
+      character,
+      left: start + before,
+      top: mark.y * scale - height / 2,
+      width: widthOf(mark.text.slice(0, at + 1)) - before,
+      height,
+    };
+  });
+};
+
+const drawText = (context: SKRSContext2D, mark: TextMark, scale: number): void => {
+  setFont(context, mark, scale);
   context.fillStyle = css(mark.colour);
   context.textAlign = mark.align === "centre" ? "center" : mark.align;
   // Capitals and digits of Roboto are 0.711 em high: their middle goes onto the line's middle.
@@ -188,6 +222,13 @@ export const createSceneRenderer = async (): Promise<SceneRenderer> => {
   };
   return {
     render,
+    locatePrint: (scene, heightPx) => {
+      sceneSize(scene.aspect, heightPx);
+      const context = canvas.getContext("2d");
+      return layOutScene(scene).flatMap((mark) =>
+        mark.type === "text" ? locateCharacters(context, mark, heightPx) : [],
+      );
+    },
     renderFrames: async (scene, heightPx) => {
       const images: RgbImage[] = [];
       for (let frame = 0; frame < numFramesOf(scene); frame++)

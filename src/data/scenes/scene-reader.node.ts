@@ -104,7 +104,12 @@ export const openScenes = (options: SceneReaderOptions): SampleReader => {
       renderer ??= createSceneRenderer();
       return (await renderer).render(scene, heightPx);
     };
-    const images = record.image === undefined ? [] : [{ type: "image" as const, render }];
+    const locatePrint = async () => {
+      renderer ??= createSceneRenderer();
+      return (await renderer).locatePrint(scene, heightPx);
+    };
+    const images =
+      record.image === undefined ? [] : [{ type: "image" as const, render, locatePrint }];
     return {
       ...placeMedia(turns, { images, videos: [] }),
       id: record.id,
