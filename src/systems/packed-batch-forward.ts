@@ -8,6 +8,7 @@ import type { DownsampleMode } from "../image/slice-config.js";
 import { sequenceScores } from "../language/full-sequence.js";
 import { embedTokens, llamaRopeTables } from "../language/llama.js";
 import { type AdapterOf, ParameterScope } from "../nn/parameter-scope.js";
+import { Taps } from "../nn/taps.js";
 import type { TensorData } from "../tensor-data.js";
 import { planPacking } from "../vision/pack-patches.js";
 import { namedGroups } from "../vision/packed-tower.js";
@@ -30,6 +31,8 @@ export type PackedForward = {
   /** Scores at the places of the judged tokens, [J, W]. */
   readonly scores: Tensor;
   readonly judged: JudgedTokens;
+  /** Features of all patches before any merging, [N, D]; absent without images, and where merging begins inside the encoder. */
+  readonly features?: Tensor;
   feeds(batch: PackedRows): Record<string, TensorData>;
 };
 
@@ -62,6 +65,7 @@ export const createPackedForward = (
     const { batch, length, numGroups, mode } = shape;
     const place = (name: string): Tensor => input(name, "int64", [batch, length]);
     const judged = judgedTokens();
+    const taps = Taps.create();
     const text = reshape(embedTokens(params.language, place("ids")), [-1, language.width]);
     const visual =
       numGroups === 0
@@ -72,6 +76,7 @@ export const createPackedForward = (
               uhdVisionInput(vision, namedGroups(numGroups), mode),
               vision,
               mode,
+              taps,
             ).tokens,
           ];
     const embeddings = spliceEmbeddings(text, visual, place("index"));
@@ -102,7 +107,8 @@ export const createPackedForward = (
       const total = rows.reduce((sum, { length: tokens }) => sum + tokens, 0);
       return { ...views, ...feedRows(layOutRows(samples, length, rows, total)) };
     };
-    return { scores, judged, feeds };
+    const features = vision.compressor === undefined ? taps.tensors.get("output") : undefined;
+    return { scores, judged, ...(features && { features }), feeds };
   };
   return { params, forward };
 };

@@ -8,10 +8,9 @@ import { ShapeError } from "../errors.js";
 import { input, multiplyDims, reshape, type Tensor } from "../graph/index.js";
 import { noPrint, placesPerPatch, unreadablePrint } from "../image/print-grid.js";
 import { applyLinear, type LinearParams, linearParams } from "../nn/linear.js";
-import { countPackedTokens } from "../nn/packed-views.js";
 import type { ParameterScope } from "../nn/parameter-scope.js";
 import { float32, type TensorData } from "../tensor-data.js";
-import { type PatchStrip, packPatches } from "../vision/pack-patches.js";
+import { type PatchStrip, packPatches, planPacking } from "../vision/pack-patches.js";
 import {
   namedGroups,
   type PackedTowerConfig,
@@ -21,6 +20,7 @@ import {
   packedOutput,
   packedTowerInput,
 } from "../vision/packed-tower.js";
+import { mergingOrder } from "../vision/patch-order.js";
 
 /** Where the scaffold's parameters stand beside a model's. */
 export const printReaderName = "printReader";
@@ -46,23 +46,26 @@ export type PrintReading = {
   readonly weights: Tensor; // [N · 4]
 };
 
-/** Scores of the characters at each place of the patches of `numGroups` groups of views. */
-export const printReading = (
+/** What the reader makes of a tower's features. tokens [N, D]. */
+export const readPrint = (reader: LinearParams, tokens: Tensor): PrintReading => {
+  const numPlaces = multiplyDims(tokens.shape[0], placesPerPatch);
+  return {
+    scores: reshape(applyLinear(reader, tokens), [numPlaces, numCharacters]),
+    targets: input("print.targets", "int64", [numPlaces]),
+    weights: input("print.weights", "float32", [numPlaces]),
+  };
+};
+
+/** A tower alone over `numGroups` groups of views, patches in raster order, and what the reader makes of it. */
+export const towerPrintReading = (
   params: { readonly vision: PackedTowerParams; readonly reader: LinearParams },
   tower: PackedTowerConfig,
   numGroups: number,
 ): PrintReading => {
-  const groups = namedGroups(numGroups);
-  let x = packedEmbedding(params.vision, packedTowerInput(tower, groups, 1), tower);
+  let x = packedEmbedding(params.vision, packedTowerInput(tower, namedGroups(numGroups), 1), tower);
   for (let index = 0; index < tower.numUsedLayers; index += 1)
     x = packedLayer(params.vision.layers[index], x, tower);
-  const { tokens } = packedOutput(params.vision, x, tower);
-  const numPlaces = multiplyDims(countPackedTokens(groups), placesPerPatch);
-  return {
-    scores: reshape(applyLinear(params.reader, tokens), [numPlaces, numCharacters]),
-    targets: input("print.targets", "int64", [numPlaces]),
-    weights: input("print.weights", "float32", [numPlaces]),
-  };
+  return readPrint(params.reader, packedOutput(params.vision, x, tower).tokens);
 };
 
 /** An image's views and its print, `printOfViews`. */
@@ -77,37 +80,54 @@ const weightOf = (code: number): number => {
 export const totalPrintWeight = (strips: readonly PrintedStrip[]): number =>
   strips.reduce((sum, { print }) => print.reduce((part, code) => part + weightOf(code), sum), 0);
 
-/** What `printReading` is fed with. Throws `ShapeError` for print that is not that of the strip's patches. */
-export const printReadingFeeds = (
+/**
+ * What `readPrint` is fed with, for views packed so that four tokens become one `mergeLevels` times. Throws `ShapeError`
+ * for print that is not that of the strip's patches.
+ */
+export const printFeeds = (
   strips: readonly PrintedStrip[],
-  tower: PackedTowerConfig,
+  mergeLevels: number,
 ): Record<string, TensorData> => {
-  const { feeds, views } = packPatches(strips, tower, 0);
-  const numPlaces = placesPerPatch * views.reduce((sum, { numTokens }) => sum + numTokens, 0);
+  const { views } = planPacking(
+    strips.flatMap(({ grids }) => grids),
+    mergeLevels,
+  );
+  const perToken = placesPerPatch * 4 ** mergeLevels;
+  const numPlaces = perToken * views.reduce((sum, { numTokens }) => sum + numTokens, 0);
   const targets = new BigInt64Array(numPlaces);
   const weights = new Float32Array(numPlaces);
   let view = 0;
   for (const { grids, print } of strips) {
     let from = 0;
     for (const { rows, columns } of grids) {
-      const to = views[view].firstToken * placesPerPatch;
-      for (let place = 0; place < rows * columns * placesPerPatch; place += 1) {
-        const code = print[from + place];
-        weights[to + place] = weightOf(code);
-        targets[to + place] = BigInt(code > firstCode && weightOf(code) > 0 ? code - firstCode : 0);
+      let to = views[view].firstToken * perToken;
+      for (const patch of mergingOrder(rows, columns, mergeLevels)) {
+        for (let place = 0; place < placesPerPatch; place += 1, to += 1) {
+          const code = print[from + patch * placesPerPatch + place];
+          weights[to] = weightOf(code);
+          targets[to] = BigInt(code > firstCode && code !== unreadablePrint ? code - firstCode : 0);
+        }
       }
       from += rows * columns * placesPerPatch;
       view += 1;
     }
     if (from !== print.length) {
       throw new ShapeError(
-        `printReadingFeeds: print must have ${placesPerPatch} places for each patch, ${from} in all, got ${print.length}; make it with the plan that the views were cut by`,
+        `printFeeds: print must have ${placesPerPatch} places for each patch, ${from} in all, got ${print.length}; make it with the plan that the views were cut by`,
       );
     }
   }
   return {
-    ...feeds,
     "print.targets": { dtype: "int64", shape: [numPlaces], data: targets },
     "print.weights": float32([numPlaces], weights),
   };
 };
+
+/** What `towerPrintReading` is fed with. */
+export const towerPrintFeeds = (
+  strips: readonly PrintedStrip[],
+  tower: PackedTowerConfig,
+): Record<string, TensorData> => ({
+  ...packPatches(strips, tower, 0).feeds,
+  ...printFeeds(strips, 0),
+});

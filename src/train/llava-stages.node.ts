@@ -1,4 +1,5 @@
 /** LLaVA, LLaVA-NeXT, LLaVA-Mini and AVG-LLaVA in training: samples of one image, padded to a few lengths. */
+import { RecipeError } from "../errors.js";
 import { imageLayouts, mostViews } from "../systems/image-layouts.js";
 import { createImageProcessing } from "../systems/image-processing.js";
 import type { BatchShape } from "../systems/labelled-batch.js";
@@ -29,6 +30,11 @@ export const llavaStageFamily = (
 ): StageFamily<ConversationBatch, BatchShape> => ({
   createObjective: (stage, trained) => {
     const { objective, ranking } = stage;
+    if (stage.printWeight !== undefined) {
+      throw new RecipeError(
+        `llavaStageFamily: printWeight of stage "${stage.name}" needs a model that takes images in slices, got ${modelConfig.system}; leave it out`,
+      );
+    }
     return llavaObjective(configOf(modelConfig, stage), {
       isFed: (name) => trained.has(name),
       adapterOf,

@@ -192,6 +192,8 @@ const stage = z
         tokenPrice: z.number().nonnegative().optional(),
       })
       .optional(),
+    /** Of `next-token`, in slices: what the tower's reading of print (`print`) counts beside the answers. */
+    printWeight: z.number().positive().optional(),
     /** Patterns over dotted parameter names; everything else is frozen. */
     train: patterns,
     /** A parameter belongs to the first group that fits. */
@@ -234,6 +236,10 @@ const stage = z
     'ranking belongs to the objective "granularity-ranking"',
   )
   .refine(
+    ({ objective, printWeight }) => printWeight === undefined || objective === "next-token",
+    'printWeight belongs to the objective "next-token"',
+  )
+  .refine(
     ({ groups }) => new Set(groups.map(({ name }) => name)).size === groups.length,
     "groups must have different names",
   )
@@ -257,3 +263,10 @@ export const recipeSchema = z
 
 export type Recipe = z.infer<typeof recipeSchema>;
 export type StageRecipe = Recipe["stages"][number];
+
+/** Whether a stage's tower tells characters, for which there is a layer beside the model. */
+export const learnsPrint = ({
+  objective,
+  printWeight,
+}: Pick<StageRecipe, "objective" | "printWeight">): boolean =>
+  objective === "print" || printWeight !== undefined;

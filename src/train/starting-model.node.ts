@@ -27,7 +27,7 @@ import { readTensor, writeSafetensors } from "../weights/safetensors-file.node.j
 import { narrowToFloat16, widenTensor } from "../weights/widen.js";
 import { initialValues } from "./initial-values.node.js";
 import { selectNames } from "./parameter-patterns.js";
-import type { Recipe } from "./recipe-schema.js";
+import { learnsPrint, type Recipe } from "./recipe-schema.js";
 import { storedParameters } from "./stored-parameters.node.js";
 import type { LoopTensors } from "./trainable.js";
 
@@ -99,10 +99,10 @@ const declareAdapter = (
 
 /** The layer that tells characters, where a stage learns to read print: it trains, and is saved with checkpoints alone. */
 const declareReader = (
-  stages: readonly Pick<Recipe["stages"][number], "objective">[],
+  stages: Recipe["stages"],
   { config }: ResolvedModel["system"],
 ): ReadonlyMap<string, Tensor> =>
-  config.system === "llava-uhd" && stages.some(({ objective }) => objective === "print")
+  config.system === "llava-uhd" && stages.some(learnsPrint)
     ? listParameters({
         [printReaderName]: printReaderParams(new ParameterScope([]), config.vision.tower),
       })

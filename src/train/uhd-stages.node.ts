@@ -1,5 +1,6 @@
 /** LLaVA-UHD v4 in training: samples of any number of images, packed into rows. */
 import { ModelConfigError, RecipeError } from "../errors.js";
+import { add, multiply, scalar } from "../graph/index.js";
 import { type AdapterOf, listParameters, ParameterScope } from "../nn/parameter-scope.js";
 import { llavaUhdParams } from "../systems/llava-uhd.js";
 import { type LlavaUhdConfig, mergeLevels } from "../systems/llava-uhd-config.js";
@@ -11,43 +12,21 @@ import {
 } from "../systems/packed-batch-forward.js";
 import {
   type PrintedStrip,
+  printFeeds,
   printReaderName,
   printReaderParams,
-  printReading,
-  printReadingFeeds,
+  readPrint,
   totalPrintWeight,
+  towerPrintFeeds,
+  towerPrintReading,
 } from "../systems/print-reading.js";
 import { nextTokenLoss } from "./next-token-loss.js";
 import type { Objective } from "./objective-trainable.js";
 import { createPackedBatches, type PackedBatch } from "./packed-batches.js";
-import type { StageRecipe } from "./recipe-schema.js";
+import { learnsPrint, type StageRecipe } from "./recipe-schema.js";
 import { createImageLoader } from "./sample-pixels.node.js";
 import type { StageFamily } from "./stage-family.js";
 import type { StartingModel } from "./starting-model.node.js";
-
-/** What LLaVA-UHD v4 learns: the answers' tokens, each sample weighted as the stage says. */
-export const packedObjective = (
-  config: LlavaUhdConfig,
-  rowLength: number,
-  isFed?: (name: string) => boolean,
-  adapterOf?: AdapterOf,
-): Objective<PackedBatch, PackedShape> => {
-  const { forward } = createPackedForward(config, isFed, adapterOf);
-  return {
-    declared: listParameters(createPackedForward(config, undefined, adapterOf).params),
-    open: (shape) => {
-      const { scores, judged, feeds } = forward(shape);
-      return {
-        loss: nextTokenLoss(scores, judged),
-        numPlaces: shape.batch * shape.length,
-        feeds,
-      };
-    },
-    countUnits: totalWeight,
-    shapeOf: (batch) => packedShapeOf(batch, rowLength, config),
-    hasImages: ({ numGroups }) => numGroups > 0,
-  };
-};
 
 /** Strips of a batch's images with their print. */
 const printedStrips = ({ rows }: PackedBatch): PrintedStrip[] =>
@@ -57,6 +36,59 @@ const printedStrips = ({ rows }: PackedBatch): PrintedStrip[] =>
       strips.map((strip, at) => ({ ...strip, print: print?.[at] ?? new Uint8Array(0) })),
     );
 
+/** The scaffold's parameters beside a model's. */
+const readerParams = (scope: ParameterScope, { vision }: LlavaUhdConfig) =>
+  printReaderParams(scope, vision.tower);
+
+export type PackedObjectiveOptions = {
+  readonly isFed?: (name: string) => boolean;
+  readonly adapterOf?: AdapterOf;
+  /** What the tower's reading of print counts beside the answers; default 0. */
+  readonly printWeight?: number;
+};
+
+/** What LLaVA-UHD v4 learns: the answers' tokens, each sample weighted as the stage says. */
+export const packedObjective = (
+  config: LlavaUhdConfig,
+  rowLength: number,
+  { isFed, adapterOf, printWeight = 0 }: PackedObjectiveOptions = {},
+): Objective<PackedBatch, PackedShape> => {
+  const { forward } = createPackedForward(config, isFed, adapterOf);
+  const readsPrint = printWeight > 0;
+  if (readsPrint && config.vision.compressor !== undefined) {
+    throw new RecipeError(
+      "packedObjective: printWeight needs a model whose patches stay apart in the whole encoder, got one with a compressor; leave it out, or learn to read before the compressor goes in",
+    );
+  }
+  const reader = readerParams(new ParameterScope([], isFed), config);
+  const declaredReader = listParameters({
+    [printReaderName]: readerParams(new ParameterScope([]), config),
+  });
+  return {
+    declared: new Map([
+      ...listParameters(createPackedForward(config, undefined, adapterOf).params),
+      ...(readsPrint ? declaredReader : []),
+    ]),
+    open: (shape) => {
+      const { scores, judged, features, feeds } = forward(shape);
+      const answers = nextTokenLoss(scores, judged);
+      const numPlaces = shape.batch * shape.length;
+      if (!readsPrint || features === undefined) return { loss: answers, numPlaces, feeds };
+      const { scores: characters, ...places } = readPrint(reader, features);
+      const print = multiply(nextTokenLoss(characters, places), scalar(printWeight));
+      const levels = mergeLevels(config.vision, shape.mode);
+      return {
+        loss: add(answers, print),
+        numPlaces,
+        feeds: (batch) => ({ ...feeds(batch), ...printFeeds(printedStrips(batch), levels) }),
+      };
+    },
+    countUnits: totalWeight,
+    shapeOf: (batch) => packedShapeOf(batch, rowLength, config),
+    hasImages: ({ numGroups }) => numGroups > 0,
+  };
+};
+
 /** What the vision tower learns by itself: the characters at each place of its patches. */
 export const printObjective = (
   config: LlavaUhdConfig,
@@ -65,19 +97,18 @@ export const printObjective = (
 ): Objective<PackedBatch, PackedShape> => {
   const paramsOf = (scope: ParameterScope) => ({
     ...llavaUhdParams(scope, config),
-    [printReaderName]: printReaderParams(scope, config.vision.tower),
+    [printReaderName]: readerParams(scope, config),
   });
-  const params = paramsOf(new ParameterScope([], isFed));
+  const { [printReaderName]: reader, vision } = paramsOf(new ParameterScope([], isFed));
   const { tower } = config.vision;
   return {
     declared: listParameters(paramsOf(new ParameterScope([]))),
     open: (shape) => {
-      const reader = params[printReaderName];
-      const { scores, ...judged } = printReading({ ...params, reader }, tower, shape.numGroups);
+      const { scores, ...places } = towerPrintReading({ vision, reader }, tower, shape.numGroups);
       return {
-        loss: nextTokenLoss(scores, judged),
+        loss: nextTokenLoss(scores, places),
         numPlaces: shape.batch * shape.length,
-        feeds: (batch) => printReadingFeeds(printedStrips(batch), tower),
+        feeds: (batch) => towerPrintFeeds(printedStrips(batch), tower),
       };
     },
     countUnits: (batch) => totalPrintWeight(printedStrips(batch)),
@@ -113,11 +144,11 @@ export const uhdStageFamily = (
   config: LlavaUhdConfig,
   { processor, adapterOf }: Pick<StartingModel, "processor" | "adapterOf">,
 ): StageFamily<PackedBatch, PackedShape> => ({
-  createObjective: ({ data, objective, name }, trained) => {
+  createObjective: ({ data, objective, printWeight, name }, trained) => {
     const isFed = (parameter: string) => trained.has(parameter);
     if (objective === "print") return printObjective(config, data.maxLength, isFed);
     if (objective === "next-token")
-      return packedObjective(config, data.maxLength, isFed, adapterOf);
+      return packedObjective(config, data.maxLength, { isFed, adapterOf, printWeight });
     throw new RecipeError(
       `uhdStageFamily: stage "${name}" of a model in slices has the objective next-token or print, got ${objective}; a model with granularities has the others`,
     );
@@ -144,7 +175,7 @@ export const uhdStageFamily = (
       rowLength: maxLength,
       weighting: lossWeighting,
       seed,
-      locatesPrint: stage.objective === "print",
+      locatesPrint: learnsPrint(stage),
     });
     const mode = downsampleMode ?? config.vision.downsampleMode;
     return {

@@ -8,7 +8,7 @@ import { writeNewModel } from "../../src/load/new-model.node.js";
 import { resolveModel } from "../../src/load/resolved-model.js";
 import { listParameters } from "../../src/nn/parameter-scope.js";
 import type { LlavaUhdConfig } from "../../src/systems/llava-uhd-config.js";
-import { printReadingFeeds } from "../../src/systems/print-reading.js";
+import { towerPrintFeeds } from "../../src/systems/print-reading.js";
 import { llavaTemplates } from "../../src/text/llava-templates.js";
 import { createPackedBatches } from "../../src/train/packed-batches.js";
 import { parseRecipe } from "../../src/train/recipe.js";
@@ -103,6 +103,55 @@ describe("a tower that learns to read print", () => {
     await expect(openStage(other)).rejects.toThrow(RecipeError);
   });
 
+  test("counts beside the answers as it counts alone, whatever the order of the patches", async () => {
+    // Two mergings after the encoder: patches enter in merging order there, in raster order where the tower reads alone.
+    const lossOf = async (objective: string) => {
+      const recipe = parseRecipe(
+        `name: print
+model:
+  from: ${folder}
+  config: { insert_layer_id: null, merger_times: 2 }
+  drop: ["vit_merger.**"]
+  initialise: [{ parameters: ["merger.**"], with: declared }]
+seed: 2
+stages:
+  - name: print
+    ${objective}
+    train: ["vision.**"]
+    groups: [{ name: all, parameters: ["**"], learningRate: 1.0e-3 }]
+    data:
+      train: [{ scenes: { count: 6, heightPx: 192, aspect: 1.5, kinds: [detail], contents: [cells] } }]
+      template: plain
+      maxLength: 900
+    batchSize: 1
+    steps: 2
+    schedule: { kind: constant }
+`,
+        "print.yaml",
+      );
+      const { opened } = await openStage(recipe);
+      try {
+        return (await opened.trainable.evaluate(await opened.data.next())).loss;
+      } finally {
+        await opened.close();
+      }
+    };
+    const answers = await lossOf("objective: next-token");
+    const print = await lossOf("objective: print");
+    const both = await lossOf("printWeight: 0.5");
+    expect(print).toBeGreaterThan(2);
+    expect(both).toBeCloseTo(answers + 0.5 * print, 4);
+  });
+
+  test("is over before a compressor goes in", async () => {
+    const text = recipeOf("next-token", '["vision.**"]');
+    const stages = text.stages.map((stage) => ({ ...stage, printWeight: 1 }));
+    await expect(openStage({ ...text, stages })).rejects.toThrow(RecipeError);
+    const llava = recipeOf("next-token", '["vision.**"]', join(root, "llava"));
+    const asked = llava.stages.map((stage) => ({ ...stage, printWeight: 1 }));
+    await expect(openStage({ ...llava, stages: asked })).rejects.toThrow(RecipeError);
+  });
+
   test("needs images that say where their print stands", async () => {
     const { model } = await openStages(recipeOf("print"));
     const { processor, tokenizer, system } = model;
@@ -156,7 +205,7 @@ describe("a tower that learns to read print", () => {
       grids: [{ rows: 2, columns: 2 }],
     };
     const feedsOf = (places: number) =>
-      printReadingFeeds([{ ...strip, print: new Uint8Array(places) }], tower);
+      towerPrintFeeds([{ ...strip, print: new Uint8Array(places) }], tower);
     expect(feedsOf(16)["print.targets"].shape).toEqual([16]);
     expect(() => feedsOf(12)).toThrow(ShapeError);
   });
