@@ -27,16 +27,46 @@ const legiblePx = 5.5;
 const firstCode = 0x20;
 const lastCode = 0x7e;
 
+/** Views of an image whose print is wanted. */
+export type PrintedPlan = Omit<ImagePlan, "views"> & {
+  readonly views: readonly SliceView[];
+  readonly patchSidePx: number;
+};
+
+/** A character in a view, in pixels of it, with what it is told by. */
+type PlacedCharacter = Omit<PrintedCharacter, "character"> & { readonly code: number };
+
+const codeOf = (character: string, height: number): number => {
+  const own = character.charCodeAt(0);
+  const isCoded = character.length === 1 && own > firstCode && own <= lastCode;
+  return isCoded && height >= legiblePx ? own : unreadablePrint;
+};
+
+const placePrint = (
+  plan: PrintedPlan,
+  view: SliceView,
+  print: readonly PrintedCharacter[],
+): PlacedCharacter[] => {
+  const placement = placeView(plan, view);
+  if (placement === undefined) return [];
+  const { from, to } = placement;
+  const [scaleX, scaleY] = [to.width / from.width, to.height / from.height];
+  return print.map(({ character, left, top, width, height }) => ({
+    code: codeOf(character, height * scaleY),
+    left: to.left + (left - from.left) * scaleX,
+    top: to.top + (top - from.top) * scaleY,
+    width: width * scaleX,
+    height: height * scaleY,
+  }));
+};
+
 /**
  * The code of the character at each place of each patch (`noPrint`, `unreadablePrint`, or its ASCII code), of all views
  * of a plan one after the other: patches in raster order, the places of each likewise. A character covers the places whose
  * middle its box holds, and the one that its own middle is in. [patches of all views · placesPerPatch].
  */
-export const printOfViews = (
-  plan: Omit<ImagePlan, "views"> & {
-    readonly views: readonly SliceView[];
-    readonly patchSidePx: number;
-  },
+export const printOfPatches = (
+  plan: PrintedPlan,
   print: readonly PrintedCharacter[],
 ): Uint8Array => {
   const { views, patchSidePx } = plan;
@@ -46,7 +76,6 @@ export const printOfViews = (
   let first = 0;
   for (const view of views) {
     const { rows, columns } = view.patches;
-    const placement = placeView(plan, view);
     const put = (row: number, column: number, code: number, isSure: boolean): void => {
       const [patchRow, patchColumn] = [row, column].map((at) => Math.floor(at / placesPerSide));
       if (patchRow < 0 || patchColumn < 0 || patchRow >= rows || patchColumn >= columns) return;
@@ -55,26 +84,59 @@ export const printOfViews = (
       const at = patch * placesPerPatch + within;
       if (isSure || codes[at] === noPrint) codes[at] = code;
     };
-    for (const { character, left, top, width, height } of placement ? print : []) {
-      const { from, to } = placement as NonNullable<typeof placement>;
-      const [scaleX, scaleY] = [to.width / from.width, to.height / from.height];
-      const x = to.left + (left - from.left) * scaleX;
-      const y = to.top + (top - from.top) * scaleY;
-      const [wide, high] = [width * scaleX, height * scaleY];
-      const own = character.charCodeAt(0);
-      const isCoded = character.length === 1 && own > firstCode && own <= lastCode;
-      const code = isCoded && high >= legiblePx ? own : unreadablePrint;
-      const fromTo = (start: number, length: number) => ({
+    for (const { code, left, top, width, height } of placePrint(plan, view, print)) {
+      const middlesIn = (start: number, length: number) => ({
         from: Math.ceil(start / placePx - 0.5),
         to: Math.ceil((start + length) / placePx - 0.5) - 1,
       });
-      const [across, down] = [fromTo(x, wide), fromTo(y, high)];
+      const [across, down] = [middlesIn(left, width), middlesIn(top, height)];
       for (let row = down.from; row <= down.to; row += 1)
         for (let column = across.from; column <= across.to; column += 1)
           put(row, column, code, true);
-      put(Math.floor((y + high / 2) / placePx), Math.floor((x + wide / 2) / placePx), code, false);
+      const middle = [top + height / 2, left + width / 2].map((at) => Math.floor(at / placePx));
+      put(middle[0], middle[1], code, false);
     }
     first += rows * columns;
   }
+  return codes;
+};
+
+/** Characters of a visual token that are told, line by line; what else is there is not asked for. */
+export const charactersPerToken = 8;
+
+/**
+ * The codes of the characters whose middle lies in each visual token's square of `side` x `side` patches, line by line and
+ * from left to right, `noPrint` after the last one. [tokens of all views · charactersPerToken], tokens in raster order.
+ */
+export const printOfTokens = (
+  plan: PrintedPlan,
+  print: readonly PrintedCharacter[],
+  side: number,
+): Uint8Array => {
+  const tokenPx = plan.patchSidePx * side;
+  const grids = plan.views.map(({ patches }) => ({
+    rows: patches.rows / side,
+    columns: patches.columns / side,
+  }));
+  const total = grids.reduce((sum, { rows, columns }) => sum + rows * columns, 0);
+  const codes = new Uint8Array(total * charactersPerToken);
+  let first = 0;
+  plan.views.forEach((view, at) => {
+    const { rows, columns } = grids[at];
+    const found = new Uint8Array(rows * columns);
+    const inOrder = placePrint(plan, view, print).sort(
+      (one, other) => one.top - other.top || one.left - other.left,
+    );
+    for (const { code, left, top, width, height } of inOrder) {
+      const row = Math.floor((top + height / 2) / tokenPx);
+      const column = Math.floor((left + width / 2) / tokenPx);
+      if (row < 0 || column < 0 || row >= rows || column >= columns) continue;
+      const token = row * columns + column;
+      if (found[token] === charactersPerToken) continue;
+      codes[(first + token) * charactersPerToken + found[token]] = code;
+      found[token] += 1;
+    }
+    first += rows * columns;
+  });
   return codes;
 };

@@ -33,6 +33,8 @@ export type PackedForward = {
   readonly judged: JudgedTokens;
   /** Features of all patches before any merging, [N, D]; absent without images, and where merging begins inside the encoder. */
   readonly features?: Tensor;
+  /** Visual tokens of all views, [M, D]; absent without images. */
+  readonly visual?: Tensor;
   feeds(batch: PackedRows): Record<string, TensorData>;
 };
 
@@ -108,7 +110,13 @@ export const createPackedForward = (
       return { ...views, ...feedRows(layOutRows(samples, length, rows, total)) };
     };
     const features = vision.compressor === undefined ? taps.tensors.get("output") : undefined;
-    return { scores, judged, ...(features && { features }), feeds };
+    return {
+      scores,
+      judged,
+      ...(features && { features }),
+      ...(visual[0] && { visual: visual[0] }),
+      feeds,
+    };
   };
   return { params, forward };
 };

@@ -4,6 +4,7 @@ import type { DownsampleMode } from "../image/slice-config.js";
 import { float32, type TensorData } from "../tensor-data.js";
 import { imagePlaceholderId } from "../text/image-placeholder.js";
 import type { PatchStrip } from "../vision/pack-patches.js";
+import type { ViewPrint } from "./print-reading.js";
 
 /** One conversation, its media laid out. */
 export type PackedSample = {
@@ -13,8 +14,8 @@ export type PackedSample = {
   readonly labels: readonly number[];
   /** Views of each image, in the order of the placeholders. */
   readonly strips: readonly PatchStrip[];
-  /** What is printed on each image (`printOfViews`), where that is what is learned. */
-  readonly print?: readonly Uint8Array[];
+  /** What is printed on each image, where that is what is learned. */
+  readonly print?: readonly ViewPrint[];
   /** Visual tokens of each view. */
   readonly viewTokens: readonly number[];
 };

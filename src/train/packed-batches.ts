@@ -13,7 +13,7 @@ import type { ReadReport } from "../data/read-report.js";
 import type { SampleReader } from "../data/sample-reader.js";
 import { DatasetError, LabelError, OptionsError, RecordError } from "../errors.js";
 import type { RgbImage } from "../image/image.js";
-import { type PrintedCharacter, printOfViews } from "../image/print-grid.js";
+import { type PrintedCharacter, printOfPatches, printOfTokens } from "../image/print-grid.js";
 import {
   resolveSlicing,
   type SliceProcessorConfig,
@@ -21,7 +21,7 @@ import {
 } from "../image/slice-config.js";
 import { planSlices } from "../image/slice-plan.js";
 import { packViews } from "../image/slice-processor.js";
-import type { LlavaUhdConfig } from "../systems/llava-uhd-config.js";
+import { type LlavaUhdConfig, mergeLevels } from "../systems/llava-uhd-config.js";
 import { countUhdTokens } from "../systems/llava-uhd-encoder.js";
 import {
   type LossWeighting,
@@ -101,6 +101,8 @@ const packSample = async (
     const plan = planSlices(image, resolveSlicing(processor, slicing).options);
     return { image, plan, viewTokens: countUhdTokens(plan, config, choice) };
   });
+  const mode = slicing?.downsampleMode ?? config.vision.downsampleMode;
+  const side = 2 ** mergeLevels(config.vision, mode);
   const { ids, places } = expandPrompt(
     text.ids,
     planned.map(({ plan, viewTokens }) => ({
@@ -127,7 +129,12 @@ const packSample = async (
       pixelValues: packViews([{ image, plan }], processor.scaling).pixelValues,
       grids: plan.views.map(({ patches }) => patches),
     })),
-    ...(prints && { print: planned.map(({ plan }, at) => printOfViews(plan, prints[at])) }),
+    ...(prints && {
+      print: planned.map(({ plan }, at) => ({
+        patches: printOfPatches(plan, prints[at]),
+        tokens: printOfTokens(plan, prints[at], side),
+      })),
+    }),
   };
 };
 

@@ -192,7 +192,10 @@ const stage = z
         tokenPrice: z.number().nonnegative().optional(),
       })
       .optional(),
-    /** Of `next-token`, in slices: what the tower's reading of print (`print`) counts beside the answers. */
+    /**
+     * Of `next-token`, in slices: what reading print counts beside the answers, by the tower's patches
+     * (`printReader.patches`, without a compressor) and by the visual tokens (`printReader.tokens`), whichever train.
+     */
     printWeight: z.number().positive().optional(),
     /** Patterns over dotted parameter names; everything else is frozen. */
     train: patterns,

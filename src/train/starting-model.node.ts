@@ -104,7 +104,7 @@ const declareReader = (
 ): ReadonlyMap<string, Tensor> =>
   config.system === "llava-uhd" && stages.some(learnsPrint)
     ? listParameters({
-        [printReaderName]: printReaderParams(new ParameterScope([]), config.vision.tower),
+        [printReaderName]: printReaderParams(new ParameterScope([]), config.vision),
       })
     : new Map();
 

@@ -1,6 +1,6 @@
 /** LLaVA-UHD v4 in training: samples of any number of images, packed into rows. */
 import { ModelConfigError, RecipeError } from "../errors.js";
-import { add, multiply, scalar } from "../graph/index.js";
+import { add, multiply, scalar, type Tensor } from "../graph/index.js";
 import { type AdapterOf, listParameters, ParameterScope } from "../nn/parameter-scope.js";
 import { llavaUhdParams } from "../systems/llava-uhd.js";
 import { type LlavaUhdConfig, mergeLevels } from "../systems/llava-uhd-config.js";
@@ -12,6 +12,7 @@ import {
 } from "../systems/packed-batch-forward.js";
 import {
   type PrintedStrip,
+  type PrintLevel,
   printFeeds,
   printReaderName,
   printReaderParams,
@@ -19,6 +20,7 @@ import {
   totalPrintWeight,
   towerPrintFeeds,
   towerPrintReading,
+  type ViewPrint,
 } from "../systems/print-reading.js";
 import { nextTokenLoss } from "./next-token-loss.js";
 import type { Objective } from "./objective-trainable.js";
@@ -28,17 +30,19 @@ import { createImageLoader } from "./sample-pixels.node.js";
 import type { StageFamily } from "./stage-family.js";
 import type { StartingModel } from "./starting-model.node.js";
 
+const nothingPrinted: ViewPrint = { patches: new Uint8Array(0), tokens: new Uint8Array(0) };
+
 /** Strips of a batch's images with their print. */
 const printedStrips = ({ rows }: PackedBatch): PrintedStrip[] =>
   rows
     .flat()
     .flatMap(({ strips, print }) =>
-      strips.map((strip, at) => ({ ...strip, print: print?.[at] ?? new Uint8Array(0) })),
+      strips.map((strip, at) => ({ ...strip, print: print?.[at] ?? nothingPrinted })),
     );
 
 /** The scaffold's parameters beside a model's. */
 const readerParams = (scope: ParameterScope, { vision }: LlavaUhdConfig) =>
-  printReaderParams(scope, vision.tower);
+  printReaderParams(scope, vision);
 
 export type PackedObjectiveOptions = {
   readonly isFed?: (name: string) => boolean;
@@ -54,33 +58,40 @@ export const packedObjective = (
   { isFed, adapterOf, printWeight = 0 }: PackedObjectiveOptions = {},
 ): Objective<PackedBatch, PackedShape> => {
   const { forward } = createPackedForward(config, isFed, adapterOf);
-  const readsPrint = printWeight > 0;
-  if (readsPrint && config.vision.compressor !== undefined) {
-    throw new RecipeError(
-      "packedObjective: printWeight needs a model whose patches stay apart in the whole encoder, got one with a compressor; leave it out, or learn to read before the compressor goes in",
-    );
-  }
-  const reader = readerParams(new ParameterScope([], isFed), config);
-  const declaredReader = listParameters({
+  const readers = readerParams(new ParameterScope([], isFed), config);
+  const declaredReaders = listParameters({
     [printReaderName]: readerParams(new ParameterScope([]), config),
   });
   return {
     declared: new Map([
       ...listParameters(createPackedForward(config, undefined, adapterOf).params),
-      ...(readsPrint ? declaredReader : []),
+      ...(printWeight > 0 ? declaredReaders : []),
     ]),
     open: (shape) => {
-      const { scores, judged, features, feeds } = forward(shape);
+      const { scores, judged, features, visual, feeds } = forward(shape);
       const answers = nextTokenLoss(scores, judged);
       const numPlaces = shape.batch * shape.length;
-      if (!readsPrint || features === undefined) return { loss: answers, numPlaces, feeds };
-      const { scores: characters, ...places } = readPrint(reader, features);
-      const print = multiply(nextTokenLoss(characters, places), scalar(printWeight));
-      const levels = mergeLevels(config.vision, shape.mode);
+      // A resampler's tokens have no place.
+      const read: Partial<Record<PrintLevel, Tensor>> = {
+        ...(features && { patches: features }),
+        ...(visual && config.vision.connector.kind === "merger" && { tokens: visual }),
+      };
+      // What a reader tells that does not learn is noise.
+      const levels = (Object.entries(read) as [PrintLevel, Tensor][]).filter(([level]) =>
+        isFed?.(`${printReaderName}.${level}.characters.weight`),
+      );
+      if (printWeight === 0 || levels.length === 0) return { loss: answers, numPlaces, feeds };
+      const print = levels.map(([level, rows]) => {
+        const { scores: characters, ...places } = readPrint(readers, level, rows);
+        return multiply(nextTokenLoss(characters, places), scalar(printWeight));
+      });
+      const merged = mergeLevels(config.vision, shape.mode);
+      const feedPrint = (batch: PackedBatch) =>
+        levels.map(([level]) => printFeeds(printedStrips(batch), level, merged));
       return {
-        loss: add(answers, print),
+        loss: print.reduce((sum, part) => add(sum, part), answers),
         numPlaces,
-        feeds: (batch) => ({ ...feeds(batch), ...printFeeds(printedStrips(batch), levels) }),
+        feeds: (batch) => Object.assign({}, feeds(batch), ...feedPrint(batch)),
       };
     },
     countUnits: totalWeight,
@@ -99,12 +110,12 @@ export const printObjective = (
     ...llavaUhdParams(scope, config),
     [printReaderName]: readerParams(scope, config),
   });
-  const { [printReaderName]: reader, vision } = paramsOf(new ParameterScope([], isFed));
+  const { [printReaderName]: readers, vision } = paramsOf(new ParameterScope([], isFed));
   const { tower } = config.vision;
   return {
     declared: listParameters(paramsOf(new ParameterScope([]))),
     open: (shape) => {
-      const { scores, ...places } = towerPrintReading({ vision, reader }, tower, shape.numGroups);
+      const { scores, ...places } = towerPrintReading({ vision, readers }, tower, shape.numGroups);
       return {
         loss: nextTokenLoss(scores, places),
         numPlaces: shape.batch * shape.length,

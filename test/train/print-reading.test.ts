@@ -8,7 +8,7 @@ import { writeNewModel } from "../../src/load/new-model.node.js";
 import { resolveModel } from "../../src/load/resolved-model.js";
 import { listParameters } from "../../src/nn/parameter-scope.js";
 import type { LlavaUhdConfig } from "../../src/systems/llava-uhd-config.js";
-import { towerPrintFeeds } from "../../src/systems/print-reading.js";
+import { printFeeds, towerPrintFeeds } from "../../src/systems/print-reading.js";
 import { llavaTemplates } from "../../src/text/llava-templates.js";
 import { createPackedBatches } from "../../src/train/packed-batches.js";
 import { parseRecipe } from "../../src/train/recipe.js";
@@ -27,7 +27,11 @@ beforeAll(async () => {
 });
 afterAll(() => rm(root, { recursive: true, force: true }));
 
-const recipeOf = (objective: string, train = '["vision.**", "printReader.**"]', from = folder) =>
+const recipeOf = (
+  objective: string,
+  train = '["vision.**", "printReader.patches.**"]',
+  from = folder,
+) =>
   parseRecipe(
     `name: print
 model: { from: ${from} }
@@ -71,7 +75,7 @@ describe("a tower that learns to read print", () => {
       expect((await opened.trainable.evaluate(batch)).loss).toBeLessThan(0.8 * loss);
 
       const state = await opened.trainable.state();
-      expect(state.has("printReader.weight")).toBe(true);
+      expect(state.has("printReader.patches.characters.weight")).toBe(true);
       const names = [...stages.model.parameters.keys()];
       const trained = new Map([...state].filter(([name]) => names.includes(name)));
       const saved = join(root, "saved");
@@ -89,7 +93,9 @@ describe("a tower that learns to read print", () => {
     const recipe = recipeOf("print");
     const { steps, groups } = await (await openStages(recipe)).describe(recipe.stages[0]);
     expect(steps).toHaveLength(1);
-    expect(groups[0].parameters.map(({ name }) => name)).toContain("printReader.bias");
+    expect(groups[0].parameters.map(({ name }) => name)).toContain(
+      "printReader.patches.characters.bias",
+    );
   });
 
   test("exists only while it is asked for", async () => {
@@ -137,19 +143,41 @@ stages:
       }
     };
     const answers = await lossOf("objective: next-token");
-    const print = await lossOf("objective: print");
-    const both = await lossOf("printWeight: 0.5");
-    expect(print).toBeGreaterThan(2);
-    expect(both).toBeCloseTo(answers + 0.5 * print, 4);
+    const patches = await lossOf("objective: print");
+    const [half, whole] = [await lossOf("printWeight: 0.5"), await lossOf("printWeight: 1")];
+    const tokens = whole - answers - patches;
+    // Untrained readers know nothing of the patches nor of the tokens.
+    for (const loss of [patches, tokens]) expect(Math.abs(loss - Math.log(96))).toBeLessThan(1);
+    expect(half).toBeCloseTo(answers + 0.5 * (patches + tokens), 4);
   });
 
-  test("is over before a compressor goes in", async () => {
-    const text = recipeOf("next-token", '["vision.**"]');
-    const stages = text.stages.map((stage) => ({ ...stage, printWeight: 1 }));
-    await expect(openStage({ ...text, stages })).rejects.toThrow(RecipeError);
+  test("is read of the tokens alone where merging begins inside the encoder", async () => {
+    const openFor = (train: string) => {
+      const recipe = recipeOf("next-token", train);
+      const [stage] = recipe.stages;
+      return openStage({ ...recipe, stages: [{ ...stage, printWeight: 1 }] });
+    };
+    const { opened } = await openFor('["compressor.**", "merger.**", "printReader.tokens.**"]');
+    try {
+      const batch = await opened.data.next();
+      const { loss } = await opened.trainable.step(batch, { all: 2e-3 });
+      expect((await opened.trainable.evaluate(batch)).loss).toBeLessThan(loss);
+    } finally {
+      await opened.close();
+    }
+    const { opened: both } = await openFor('["merger.**", "printReader.**"]');
+    try {
+      const step = both.trainable.step(await both.data.next(), { all: 2e-3 });
+      await expect(step).rejects.toThrow(/does not depend on .*printReader\.patches/);
+    } finally {
+      await both.close();
+    }
+  });
+
+  test("is refused beside a model that takes no slices", async () => {
     const llava = recipeOf("next-token", '["vision.**"]', join(root, "llava"));
-    const asked = llava.stages.map((stage) => ({ ...stage, printWeight: 1 }));
-    await expect(openStage({ ...llava, stages: asked })).rejects.toThrow(RecipeError);
+    const stages = llava.stages.map((stage) => ({ ...stage, printWeight: 1 }));
+    await expect(openStage({ ...llava, stages })).rejects.toThrow(RecipeError);
   });
 
   test("needs images that say where their print stands", async () => {
@@ -205,8 +233,28 @@ stages:
       grids: [{ rows: 2, columns: 2 }],
     };
     const feedsOf = (places: number) =>
-      towerPrintFeeds([{ ...strip, print: new Uint8Array(places) }], tower);
-    expect(feedsOf(16)["print.targets"].shape).toEqual([16]);
+      towerPrintFeeds(
+        [{ ...strip, print: { patches: new Uint8Array(places), tokens: new Uint8Array(0) } }],
+        tower,
+      );
+    expect(feedsOf(16)["print.patches.targets"].shape).toEqual([16]);
     expect(() => feedsOf(12)).toThrow(ShapeError);
+  });
+
+  test("is fed in the order in which views are packed", async () => {
+    const noPixels = { dtype: "float32" as const, shape: [0], data: new Float32Array(0) };
+    const stripOf = (rows: number, columns: number, codes: readonly number[]) => ({
+      pixelValues: noPixels,
+      grids: [{ rows, columns }],
+      print: {
+        patches: new Uint8Array(0),
+        tokens: Uint8Array.from(codes.flatMap((code) => [code, 0, 0, 0, 0, 0, 0, 0])),
+      },
+    });
+    // Views of one token, of two, and of one again: those of equal length come together.
+    const strips = [stripOf(4, 4, [65]), stripOf(4, 8, [66, 67]), stripOf(4, 4, [68])];
+    const { data } = printFeeds(strips, "tokens", 2)["print.tokens.targets"];
+    const first = [...data].filter((_, at) => at % 8 === 0).map((code) => Number(code) + 0x20);
+    expect(first).toEqual([65, 68, 66, 67]);
   });
 });
