@@ -21,7 +21,7 @@ import { parseRunLog, stepsOf } from "../src/train/run-log.js";
 
 const { values: flags } = parseArgs({
   options: {
-    baseline: { type: "string", default: "runs/scenes-llava-uhd-baseline/model" },
+    baseline: { type: "string", default: "models/baselines/llava-uhd-scenes" },
     output: { type: "string", default: "runs/study-uhd" },
     arms: { type: "string", default: "all" },
     steps: { type: "string", default: "300" },
