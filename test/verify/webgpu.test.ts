@@ -1,6 +1,6 @@
 import { execFile } from "node:child_process";
 import { existsSync, realpathSync } from "node:fs";
-import { dirname, join } from "node:path";
+import { delimiter, dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
 import { describe, expect, it } from "vitest";
@@ -43,6 +43,12 @@ const onProcessor = (log: string): string[] => {
 /** What computes sizes, places and masks of integers, for which WebGPU has no kernels. */
 const integerOperators = "Add Cast Concat Gather Less Mul Range Shape Slice Squeeze Unsqueeze";
 
+/** The driver, and where Chromium's own Vulkan loader lies: a machine need not have another one. */
+const vulkan = driver && {
+  VK_ICD_FILENAMES: driver,
+  LD_LIBRARY_PATH: [process.env.LD_LIBRARY_PATH, dirname(driver)].filter(Boolean).join(delimiter),
+};
+
 describe.skipIf(driver === undefined)("WebGPU in Node, computed by SwiftShader", () => {
   it("llava-mini-image-c1: all tensors are reproduced, computed by no other provider", async () => {
     const { stdout, stderr } = await promisify(execFile)(
@@ -53,7 +59,7 @@ describe.skipIf(driver === undefined)("WebGPU in Node, computed by SwiftShader",
         "test/support/webgpu-placement.ts",
         "test/fixtures/llava-mini-image-c1",
       ],
-      { cwd: root, env: { ...process.env, VK_ICD_FILENAMES: driver }, maxBuffer: 1 << 28 },
+      { cwd: root, env: { ...process.env, ...vulkan }, maxBuffer: 1 << 28 },
     );
     const { ok, tensors } = JSON.parse(stdout) as VerifyResult;
     expect(tensors.filter((verdict) => !verdict.ok)).toEqual([]);
